@@ -1,0 +1,91 @@
+// The seam between rustre and the world: time, chance and the network. Everything that is not
+// deterministic comes in through these interfaces, so that a test or a simulator can run whole
+// clusters in one thread. Storage has seams of its own: store/store.ts and oss/object_store.ts.
+
+/** Time. All waiting in the program goes through it. */
+export interface Clock {
+  /** Wall-clock time in milliseconds since 1970, with fractions where the platform has them. */
+  nowMs(): number;
+  /** Milliseconds since an arbitrary start; never goes back. For durations and deadlines. */
+  monotonicMs(): number;
+  /** Calls `callback` once after `delayMs`, unless the returned function is called first. */
+  setTimer(callback: () => void, delayMs: number): () => void;
+}
+
+/** Chance. */
+export interface Random {
+  /** `length` random bytes. */
+  bytes(length: number): Uint8Array<ArrayBuffer>;
+  /** An integer, 0 <= result < bound. */
+  below(bound: number): number;
+}
+
+/** One end of a reliable, ordered byte stream. */
+export interface Connection {
+  /** Where the other end is, for messages. */
+  readonly remote: string;
+  /**
+   * Reads at least one byte into `buffer`; resolves to how many, or `null` at the end of the
+   * stream. One read at a time.
+   */
+  read(buffer: Uint8Array): Promise<number | null>;
+  /** Writes all of `data`; resolves when the transport has taken it. One write at a time. */
+  write(data: Uint8Array): Promise<void>;
+  /** Ends both directions at once; reads and writes under way fail or end. Idempotent. */
+  close(): void;
+}
+
+/** Accepts connections on one address. */
+export interface Listener {
+  /** The bound address with its real port. */
+  readonly address: Address;
+  /** The next connection, or `null` once the listener is closed. */
+  accept(): Promise<Connection | null>;
+  close(): void;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The network. */
+export interface Transport {
+  /** Port 0 picks a free one. Rejects where the address is in use or not of this host. */
+  listen(address: Address): Promise<Listener>;
+  /** Rejects with UNREACHABLE where nobody listens there or `signal` fires first. */
+  connect(address: Address, options: { signal: AbortSignal }): Promise<Connection>;
+}
+
+/** What every role is given at its start. */
+export interface Environment {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly transport: Transport;
+}
+
+/** Resolves after `delayMs`; rejects with the signal's reason as soon as it fires. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const onAbort = () => {
+      cancel();
+      reject(signal?.reason);
+    };
+    const cancel = clock.setTimer(() => {
+      signal?.removeEventListener("abort", onAbort);
+      resolve();
+    }, delayMs);
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+/** Wall-clock time in nanoseconds since 1970, as inodes keep it. */
+export function nowNs(clock: Clock): bigint {
+  return BigInt(Math.round(clock.nowMs() * 1000)) * 1000n;
+}
+
+/** `length` random bytes as lower-case hex, twice as many characters. */
+export function randomHex(random: Random, length: number): string {
+  return Array.from(random.bytes(length), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,237 @@
+// Every bound and interval of rustre, in one place, with the unit in the name and the reason in
+// the comment. Relations between them are asserted at the end, when the module loads.
+
+import { assert } from "./assert.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export const limits = {
+  // ── names and files ──────────────────────────────────────────────────────────────────────────
+  /** A name in a directory, in bytes of UTF-8; what Linux file systems allow. */
+  nameBytesMax: 255,
+  /** A whole path, as PATH_MAX. */
+  pathBytesMax: 4096,
+  /** The target of a symbolic link, as PATH_MAX. */
+  symlinkBytesMax: 4095,
+  /** Symbolic links followed while one path is resolved, as Linux. */
+  symlinksFollowedMax: 40,
+  /** Levels of directories from the root that rename's loop check walks. */
+  directoryDepthMax: 4096,
+  /** Hard links to one file; ext4's number. */
+  linksMax: 65_000,
+  /** Supplementary groups of a caller that are looked at. */
+  groupsMax: 1024,
+  /** File size: offsets are JavaScript numbers, exact below 2^53; a power of two below that. */
+  fileBytesMax: 2 ** 52,
+  /** Highest inode number. */
+  inodeMax: Number.MAX_SAFE_INTEGER,
+
+  // ── striping ─────────────────────────────────────────────────────────────────────────────────
+  stripeBytesDefault: 1 * MiB,
+  stripeBytesMin: 64 * KiB,
+  stripeBytesMax: 64 * MiB,
+  /**
+   * An object holds this many stripes of its file, so 64 MiB by default: large enough that a
+   * gigabyte needs 16 synced files and not 1,024, small enough to copy in one go at a repair.
+   */
+  stripesPerObject: 64,
+  stripeCountMax: 256,
+  replicasMax: 8,
+  targetIndexMax: 0xffff,
+  /** Targets in one cluster. */
+  targetsMax: 4096,
+  /** Metadata servers, and management servers, in one cluster. */
+  serversMax: 256,
+
+  // ── frames and connections ───────────────────────────────────────────────────────────────────
+  /** Fixed by the protocol. */
+  frameHeaderBytes: 24,
+  /** The MessagePack body of a request: a path, a caller with many groups, a batch of ids. */
+  requestBodyBytesMax: 64 * KiB,
+  /** The MessagePack body of a reply: a directory page of the longest names fits. */
+  replyBodyBytesMax: 1 * MiB,
+  /** Elements of one array or map in a body. */
+  bodyElementsMax: 8192,
+  /** The raw bytes of one data request. */
+  framePayloadBytesMax: 4 * MiB,
+  /** Requests of one connection that a server works on at once; more wait unread in the socket. */
+  requestsPerConnectionMax: 128,
+  /** Bytes of payload of one connection that a server holds at once; more wait unread. */
+  payloadBytesPerConnectionMax: 32 * MiB,
+  /** Bytes of replies that wait for a peer to read them before its next request is read. */
+  replyQueueBytesMax: 4 * MiB,
+  /** Bytes of payload that a server holds at once for all its connections. */
+  payloadBytesPerServerMax: 256 * MiB,
+  /** Connections of one server. */
+  connectionsMax: 4096,
+  /** How long a new connection may stay silent before its hello. */
+  helloTimeoutMs: 5_000,
+  /** How long a frame that has begun may take to arrive. */
+  frameTimeoutMs: 30_000,
+  /** Connections that one client keeps to one server. */
+  connectionsPerServerMax: 2,
+  /** Requests that one client has under way at one server; more wait in the client. */
+  requestsPerServerMax: 256,
+  /** After an accept that failed, as with too many open files, before the next one. */
+  acceptPauseMs: 50,
+  connectTimeoutMs: 2_000,
+  /** One try of one call, unless the caller says otherwise. */
+  callTimeoutMs: 10_000,
+  /** A whole operation of the client with all its tries. */
+  operationTimeoutMs: 15_000,
+  /** A read from one replica while there is another one. */
+  replicaTimeoutMs: 3_000,
+  /** The farewell of a client that ends; the lease does the same a little later. */
+  closeSessionTimeoutMs: 2_000,
+  /** How long a client looks for an mgs that answers. */
+  mgsContactTimeoutMs: 5_000,
+  /** One call to one of several mgs, before the next one is asked. */
+  mgsCallTimeoutMs: 2_000,
+  /** How often a connection looks for calls that are over their time. */
+  callSweepMs: 100,
+  retryDelayMinMs: 10,
+  retryDelayMaxMs: 1_000,
+
+  // ── the store: FoundationDB's limits, enforced by every engine ────────────────────────────────
+  keyBytesMax: 10_000,
+  valueBytesMax: 100_000,
+  transactionBytesMax: 10_000_000,
+  transactionMs: 5_000,
+  rangeEntriesMax: 10_000,
+  /** Tries of one transaction before its CONFLICT reaches the caller. */
+  transactionAttemptsMax: 64,
+  transactionRetryDelayMaxMs: 200,
+
+  // ── the sqlite store ─────────────────────────────────────────────────────────────────────────
+  /** How long opening waits for another process that is just making or closing the same file. */
+  storeOpenTimeoutMs: 5_000,
+  /** Another process has the write lock for about one batch. */
+  storeLockRetryMs: 1,
+  /** Transactions that share one commit; a larger one gets a commit for itself. */
+  storeBatchBytesMax: 16 * MiB,
+  /** A snapshot that no new transaction renews is given back after this. */
+  storeSnapshotMs: 50,
+  /** SQLite's page cache, of each process. */
+  storeCacheBytes: 64 * MiB,
+  /** Pages in the log that are not in the database file yet, at which they are copied there. */
+  storeLogPages: 8_192,
+  /** What the log file is cut to when it is used from its begin again. */
+  storeLogBytesKept: 64 * MiB,
+
+  // ── cluster map ──────────────────────────────────────────────────────────────────────────────
+  probeIntervalMs: 1_000,
+  /** Shorter than the interval, so that two failures in a row show within three seconds. */
+  probeTimeoutMs: 800,
+  probeFailuresMax: 2,
+  /** A node that was not probed for so long registers again. */
+  probeSilenceMs: 3_000,
+  registerIntervalMs: 1_000,
+  /** What a server that stops gives the mgs to hear of it. */
+  unregisterTimeoutMs: 1_000,
+  /** An mds or mgs that is down for so long is forgotten. */
+  serverForgetMs: 600_000,
+  /** The lease under which one mgs probes and one mds collects. */
+  leaseMs: 5_000,
+  leaseRenewMs: 1_000,
+  /** A client's or server's copy of the map is fetched again after so long. */
+  mapRefreshMs: 1_000,
+  /** The usage of the OSTs in a copy of the map is at most about so old. */
+  usageRefreshMs: 5_000,
+
+  // ── metadata ─────────────────────────────────────────────────────────────────────────────────
+  /** Inode numbers taken from the store at a time. */
+  inodeRange: 4096,
+  /** Entries in one page of a directory. */
+  readdirPageMax: 1000,
+  /** Entries in one page with their attributes. */
+  readdirPlusPageMax: 250,
+  /** A session whose client is silent for so long is over, and what it left pending is removed. */
+  sessionLeaseMs: 30_000,
+  sessionRenewMs: 8_000,
+  /**
+   * Replies of mutations kept for each client. A client never has mutations under way whose request
+   * ids are further apart than this, so no reply is overwritten while it may be asked for again.
+   */
+  repliesPerClient: 1024,
+  collectIntervalMs: 1_000,
+  /** Inodes destroyed with one round of requests. */
+  collectBatch: 256,
+  /** Objects named in one sync request. */
+  objectsPerSyncMax: 1024,
+  /** Inodes that an oss remembers as destroyed, to refuse writes that were on their way. */
+  destroyedInodesRemembered: 65_536,
+
+  // ── objects ──────────────────────────────────────────────────────────────────────────────────
+  /**
+   * A file's bytes up to this many are read and written on the server's own thread: the way to
+   * another one and back costs more than the copy, which takes some 5 microseconds.
+   */
+  syncIoBytesMax: 64 * KiB,
+  /** Files of objects that an OST keeps open, each with one or two descriptors. */
+  openObjectsMax: 1024,
+  /** Operations on files that an OST has under way on other threads. */
+  fileOperationsMax: 64,
+  /** Writes and resizes of one object that wait for each other; more are refused. */
+  objectQueueMax: 1024,
+  /** How long a write or resize may wait for its turn; its sender gives up soon after. */
+  changeWaitMs: 5_000,
+  /** Objects that an OST remembers as damaged; with more, its whole disk is. */
+  failedObjectsRemembered: 65_536,
+  /** How long a primary waits for a replica: less than its own caller waits for it. */
+  forwardTimeoutMs: 8_000,
+
+  // ── client ───────────────────────────────────────────────────────────────────────────────────
+  /** Bytes in one data request of a put or get. */
+  transferBytes: 1 * MiB,
+  /** Data requests that one file transfer has under way. */
+  transferWindow: 16,
+  /** Files that a recursive put or get works on at once. */
+  filesInFlight: 16,
+  /** `status --watch` */
+  statusIntervalMs: 1_000,
+
+  // ── processes ────────────────────────────────────────────────────────────────────────────────
+  /** Characters of log lines that wait to be written; more lines are counted and dropped. */
+  logBufferLength: 4 * MiB,
+  /** Time that requests under way get at a stop. */
+  drainMs: 5_000,
+} as const;
+
+assert(limits.stripeBytesMin <= limits.stripeBytesDefault, "default stripe below the minimum");
+assert(limits.stripeBytesDefault <= limits.stripeBytesMax, "default stripe above the maximum");
+assert(limits.transferBytes <= limits.framePayloadBytesMax, "a transfer must fit into a frame");
+assert(
+  limits.payloadBytesPerConnectionMax >= 2 * limits.framePayloadBytesMax,
+  "a connection must be able to hold one payload while it receives the next",
+);
+assert(
+  limits.probeFailuresMax * limits.probeIntervalMs + limits.probeTimeoutMs < 3_000,
+  "a dead node must show within three seconds",
+);
+assert(limits.leaseMs >= 3 * limits.leaseRenewMs, "a lease must survive two lost renewals");
+assert(
+  limits.sessionLeaseMs >= 3 * limits.sessionRenewMs,
+  "a session must survive two lost renewals",
+);
+assert(
+  limits.readdirPageMax * (limits.nameBytesMax + 512) < limits.replyBodyBytesMax,
+  "a page of the longest names must fit into a body",
+);
+assert(
+  limits.objectsPerSyncMax * 32 < limits.requestBodyBytesMax,
+  "the ids of one sync must fit into a request",
+);
+assert(limits.readdirPageMax <= limits.rangeEntriesMax, "a page must fit into one range read");
+assert(
+  limits.changeWaitMs < limits.forwardTimeoutMs,
+  "a write must be refused for waiting before its sender stops waiting",
+);
+assert(
+  limits.forwardTimeoutMs < limits.callTimeoutMs,
+  "a primary must be able to say which replica did not answer",
+);
+assert(
+  limits.operationTimeoutMs >= limits.callTimeoutMs,
+  "an operation must outlast one try",
+);

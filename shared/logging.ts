@@ -1,0 +1,187 @@
+// The log: one LogTape configuration for the process, lines as text or JSON, on standard output or
+// error and in a file for each role. The message of a record is fixed text; what varies goes into
+// its fields: log.warn("Cannot reach any mgs", { tried }).
+
+import {
+  configureSync,
+  getLogger,
+  type Logger,
+  type LogLevel,
+  type LogRecord,
+} from "@logtape/logtape";
+import { isRustreError, messageOf, RustreError } from "./errors.ts";
+import { LineWriter } from "./line_writer.ts";
+
+export type { Logger } from "@logtape/logtape";
+
+export const logLevelNames = ["error", "warn", "info", "debug", "trace"] as const;
+export type LogLevelName = (typeof logLevelNames)[number];
+
+export const logFormats = ["text", "json"] as const;
+export type LogFormat = (typeof logFormats)[number];
+
+export interface LogOptions {
+  readonly level: LogLevelName;
+  readonly format: LogFormat;
+  /** Servers log to standard output, clients to standard error: their results are the former. */
+  readonly stream: "stdout" | "stderr";
+  /** The roles of this process. Lines of no role, as the network's, count as the first one's. */
+  readonly roles: readonly [string, ...string[]];
+  /** Also write `{directory}/{role}.log`. */
+  readonly directory?: string;
+}
+
+/** The process's output, once logging is set up. */
+export interface LogOutput {
+  /** Prints a result line on standard output, in order with the log lines that are there. */
+  print(line: string): void;
+  /** Resolves when every line so far is written. To be awaited before the process ends. */
+  flush(): Promise<void>;
+}
+
+/** The logger of a role. Says nothing until {@link setUpLogging}. */
+export function loggerOf(role: string): Logger {
+  return getLogger(["rustre", role]);
+}
+
+/** Configures the log of the whole process. Throws EINVAL where the directory cannot be used. */
+export function setUpLogging(options: LogOptions): LogOutput {
+  const stdout = new LineWriter(Deno.stdout);
+  const stream = options.stream === "stdout" ? stdout : new LineWriter(Deno.stderr);
+  const files = openFiles(options);
+  const format = options.format === "json" ? formatJson : formatText;
+  const sink = (record: LogRecord) => {
+    const line = format(record);
+    stream.write(line);
+    const file = files.get(roleOf(record)) ?? files.get(options.roles[0]);
+    file?.write(line);
+  };
+  configureSync({
+    reset: true,
+    sinks: { sink },
+    loggers: [
+      { category: "rustre", sinks: ["sink"], lowestLevel: logTapeLevel(options.level) },
+      { category: ["logtape", "meta"], sinks: ["sink"], lowestLevel: "error" },
+    ],
+  });
+  const writers = new Set([stdout, stream, ...files.values()]);
+  return {
+    print: (line) => stdout.write(line, true),
+    flush: async () => void await Promise.all(Array.from(writers, (writer) => writer.flush())),
+  };
+}
+
+function openFiles(options: LogOptions): Map<string, LineWriter> {
+  const files = new Map<string, LineWriter>();
+  if (options.directory === undefined) return files;
+  for (const role of options.roles) {
+    const path = `${options.directory}/${role}.log`;
+    try {
+      Deno.mkdirSync(options.directory, { recursive: true });
+      files.set(role, new LineWriter(Deno.openSync(path, { append: true, create: true })));
+    } catch (error) {
+      throw new RustreError("EINVAL", `Cannot log to "${path}": ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+  return files;
+}
+
+function logTapeLevel(level: LogLevelName): LogLevel {
+  return level === "warn" ? "warning" : level;
+}
+
+function levelName(level: LogLevel): string {
+  return level === "warning" ? "warn" : level;
+}
+
+function roleOf(record: LogRecord): string {
+  return record.category.at(1) ?? "rustre";
+}
+
+/**
+ * The message as it was given. LogTape would replace words in braces, which a name in a message may
+ * have.
+ */
+function textOf(record: LogRecord): string {
+  return typeof record.rawMessage === "string" ? record.rawMessage : record.rawMessage.join("");
+}
+
+// ── text ───────────────────────────────────────────────────────────────────────────────────────
+
+/** `2026-01-31 12:00:00.123 +01:00 INFO  mgs  Serving address=127.0.0.1:9400` */
+export function formatText(record: LogRecord): string {
+  const level = levelName(record.level).toUpperCase().padEnd(5);
+  let line = `${formatLocalTime(record.timestamp)} ${level} ${roleOf(record).padEnd(4)} ` +
+    onOneLine(textOf(record));
+  let stacks = "";
+  for (const [name, value] of Object.entries(record.properties)) {
+    if (value === undefined) continue;
+    line += ` ${name}=${formatValue(value)}`;
+    stacks += stackOf(value);
+  }
+  return line + stacks;
+}
+
+/** `2026-01-31 12:00:00.123 +01:00` */
+export function formatLocalTime(timestampMs: number): string {
+  const time = new Date(timestampMs);
+  const offset = -time.getTimezoneOffset();
+  const two = (value: number) => String(value).padStart(2, "0");
+  const date = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+  const clock = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
+  const milliseconds = String(time.getMilliseconds()).padStart(3, "0");
+  const sign = offset < 0 ? "-" : "+";
+  const zone = `${sign}${two(Math.trunc(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
+  return `${date} ${clock}.${milliseconds} ${zone}`;
+}
+
+function formatValue(value: unknown): string {
+  if (typeof value === "string") {
+    return /^[^\s"=\\\p{C}]+$/u.test(value) ? value : JSON.stringify(value);
+  }
+  if (value instanceof Error) return JSON.stringify(describeError(value));
+  return JSON.stringify(plainValue(value)) ?? String(value);
+}
+
+/** Lines below the record for the stack of a bug; operating errors say all in their message. */
+function stackOf(value: unknown): string {
+  if (!(value instanceof Error) || isRustreError(value)) return "";
+  return (value.stack ?? "").split("\n").slice(1).map((line) => `\n    ${onOneLine(line.trim())}`)
+    .join("");
+}
+
+/** A name with a line break in it must not look like another record. */
+function onOneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
+}
+
+// ── JSON ───────────────────────────────────────────────────────────────────────────────────────
+
+/** `{"time":"…Z","level":"info","role":"mgs","message":"…","fields":{…}}` */
+export function formatJson(record: LogRecord): string {
+  return JSON.stringify({
+    time: new Date(record.timestamp).toISOString(),
+    level: levelName(record.level),
+    role: roleOf(record),
+    message: textOf(record),
+    fields: plainValue(record.properties),
+  });
+}
+
+/** `value` with everything that JSON cannot say as text. */
+function plainValue(value: unknown): unknown {
+  if (typeof value === "bigint") return String(value);
+  if (value instanceof Error) {
+    return isRustreError(value) ? describeError(value) : value.stack ?? describeError(value);
+  }
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (Array.isArray(value)) return value.map(plainValue);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plainValue(each)]));
+}
+
+function describeError(error: Error): string {
+  return isRustreError(error) ? `${error.message} (${error.code})` : String(error);
+}
