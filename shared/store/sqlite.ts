@@ -1,0 +1,369 @@
+// The engine behind `sqlite:PATH`, the embedded default. Concurrent commits share one SQLite
+// transaction and one sync of its log, which runs beside the event loop. Several processes may have
+// the file open: SQLite's lock orders their batches, and each notices what the others committed.
+
+import { closeSync, fdatasync, openSync } from "node:fs";
+import { resolve as absolutePath } from "node:path";
+import { assert } from "../assert.ts";
+import { type Clock, sleep } from "../environment.ts";
+import { isRustreError, messageOf, RustreError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import {
+  BufferedTransaction,
+  type CommittedState,
+  type ResolvedWrites,
+  type TransactionEngine,
+} from "./buffered_transaction.ts";
+import { CommitSignal } from "./commit_signal.ts";
+import { RecentCommits, type Version } from "./conflicts.ts";
+import { isSqliteError, openSqliteDatabase, type SqliteDatabase } from "./sqlite_database.ts";
+import type { Key, KeyRange, KeyValue, OpenTransaction, Store } from "./store.ts";
+
+/** A commit that waits for its batch. */
+interface PendingCommit {
+  readonly transaction: BufferedTransaction;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Where tests stand in for a disk that is full or fails. */
+export interface SqliteFaults {
+  /** The size of the database file at which SQLite says that the disk is full. */
+  readonly pagesMax?: number;
+  /** Brings everything that was written to the log onto the disk. */
+  readonly syncLog?: () => Promise<void>;
+}
+
+export class SqliteStore implements Store, TransactionEngine, CommittedState {
+  readonly url: string;
+  readonly clock: Clock;
+  readonly recent = new RecentCommits();
+  readonly #database: SqliteDatabase;
+  readonly #signal: CommitSignal;
+  readonly #logFile: number;
+  readonly #syncLog: () => Promise<void>;
+  #dataVersion: number;
+  #conflictStamp: number;
+  #foreignVersion: Version = 0;
+  #unverifiableVersion: Version = 0;
+  /** Whether an SQLite read transaction holds the moment that reads are of. */
+  #holdsSnapshot = false;
+  #cancelRelease: (() => void) | undefined;
+  #queue: PendingCommit[] = [];
+  /** What is being committed or synced. */
+  #batch: PendingCommit[] = [];
+  /** So many of the queue get a batch of their own. */
+  #singleCommits = 0;
+  #committing: Promise<void> | undefined;
+  #syncing: Promise<void> | undefined;
+  #failure: RustreError | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(url: string, path: string, clock: Clock, faults: SqliteFaults = {}) {
+    this.url = url;
+    this.clock = clock;
+    this.#database = openSqliteDatabase(absolutePath(path), faults.pagesMax);
+    this.#dataVersion = this.#database.dataVersion();
+    this.#conflictStamp = this.#database.conflictStamp();
+    this.#signal = new CommitSignal(this.#database.signalPath, this.#database.handle);
+    this.#signal.raise();
+    this.#logFile = openSync(this.#database.logPath, "r");
+    this.#syncLog = faults.syncLog ?? (() => syncFile(this.#logFile));
+    // What is in the file now may be in another process's page cache only.
+    this.#foreignVersion = this.recent.record([], []);
+  }
+
+  get state(): CommittedState {
+    return this;
+  }
+
+  get foreignVersion(): Version {
+    return this.#foreignVersion;
+  }
+
+  get unverifiableVersion(): Version {
+    return this.#unverifiableVersion;
+  }
+
+  begin(): OpenTransaction {
+    this.checkOpen();
+    return new BufferedTransaction(this);
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  checkOpen(): void {
+    if (this.#closing !== undefined) {
+      throw new RustreError("STORE_CLOSED", `Cannot use the store "${this.url}": it is closed`);
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  // ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+  get(key: Key): Uint8Array | undefined {
+    return this.#reading(() => this.#database.get(key));
+  }
+
+  getRange(range: KeyRange, limit: number, reverse: boolean): KeyValue[] {
+    return this.#reading(() => this.#database.getRange(range, limit, reverse));
+  }
+
+  /**
+   * Reads are of a snapshot that SQLite holds. At a transaction's first read it must not be older
+   * than the last commit that any process acknowledged, since who began the transaction may know.
+   */
+  prepareRead(first: boolean): void {
+    this.checkOpen();
+    if (this.#holdsSnapshot && !(first && this.#signal.wasRaised())) return;
+    this.#reading(() => this.#takeSnapshot());
+  }
+
+  #takeSnapshot(): void {
+    this.#releaseSnapshot();
+    this.#signal.wasRaised();
+    try {
+      this.#database.beginRead();
+      // Whoever made them may have died between its commit and its signal.
+      if (this.#noticeForeignCommits()) this.#signal.raise();
+    } catch (error) {
+      this.#database.rollback();
+      throw error;
+    }
+    this.#holdsSnapshot = true;
+    // A snapshot that is never renewed keeps other processes from reusing the log.
+    this.#cancelRelease ??= this.clock.setTimer(() => {
+      this.#cancelRelease = undefined;
+      this.#releaseSnapshot();
+    }, limits.storeSnapshotMs);
+  }
+
+  #releaseSnapshot(): void {
+    if (!this.#holdsSnapshot) return;
+    this.#holdsSnapshot = false;
+    this.#database.endRead();
+  }
+
+  /** To be called at the begin of each SQLite transaction. */
+  #noticeForeignCommits(): boolean {
+    const dataVersion = this.#database.dataVersion();
+    if (dataVersion === this.#dataVersion) return false;
+    this.#dataVersion = dataVersion;
+    this.#foreignVersion = this.recent.record([], []);
+    const stamp = this.#database.conflictStamp();
+    if (stamp !== this.#conflictStamp) this.#unverifiableVersion = this.#foreignVersion;
+    this.#conflictStamp = stamp;
+    return true;
+  }
+
+  #reading<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      if (isSqliteError(error, "busy", "locked")) {
+        throw new RustreError("CONFLICT", `Cannot read "${this.url}": another process locks it`, {
+          cause: error,
+        });
+      }
+      throw new RustreError("STORE_FAILED", `Cannot read "${this.url}": ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  // ── committing ───────────────────────────────────────────────────────────────────────────────
+
+  commit(transaction: BufferedTransaction): Promise<void> {
+    this.checkOpen();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#queue.push({ transaction, resolve, reject });
+    this.#committing ??= this.#commitQueue();
+    return promise;
+  }
+
+  /** While one batch is synced, the next one gathers. */
+  async #commitQueue(): Promise<void> {
+    try {
+      while (this.#queue.length > 0) {
+        await this.#lockForWriting();
+        this.#batch = this.#takeBatch();
+        await this.#acknowledge(this.#commitBatch(this.#batch));
+        this.#batch = [];
+        this.#checkpointIfLong();
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#committing = undefined;
+    }
+  }
+
+  /** Other processes hold the lock for one batch at a time, never across a sync. */
+  async #lockForWriting(): Promise<void> {
+    for (;;) {
+      this.#releaseSnapshot();
+      if (this.#database.tryBeginWrite()) return;
+      await sleep(this.clock, limits.storeLockRetryMs);
+      this.#queue = this.#queue.filter(({ transaction, reject }) => {
+        const tooOld = transaction.tooOld();
+        if (tooOld !== undefined) reject(tooOld);
+        return tooOld === undefined;
+      });
+    }
+  }
+
+  #takeBatch(): PendingCommit[] {
+    let bytes = 0;
+    let count = 0;
+    for (const { transaction } of this.#queue) {
+      bytes += transaction.bytes;
+      if (count > 0 && (bytes > limits.storeBatchBytesMax || this.#singleCommits > 0)) break;
+      count++;
+    }
+    if (this.#singleCommits > 0) this.#singleCommits--;
+    return this.#queue.splice(0, count);
+  }
+
+  /** Under the write lock, which it gives back. Returns what is committed; rejects the others. */
+  #commitBatch(batch: readonly PendingCommit[]): PendingCommit[] {
+    const accepted: PendingCommit[] = [];
+    let versionBefore = this.recent.version;
+    try {
+      this.#noticeForeignCommits();
+      versionBefore = this.recent.version;
+      for (const pending of batch) {
+        const writes = validatedWrites(pending);
+        if (writes === undefined) continue;
+        accepted.push(pending);
+        this.#apply(pending.transaction, writes);
+      }
+      const raisesStamp = accepted.some(({ transaction }) => transaction.hasWriteConflictRanges);
+      if (raisesStamp) this.#database.raiseConflictStamp();
+      this.#database.commit();
+      this.#signal.raise();
+      if (raisesStamp) this.#conflictStamp++;
+      return accepted;
+    } catch (error) {
+      this.#database.rollback();
+      this.recent.revertTo(versionBefore);
+      if (!isSqliteError(error, "full")) throw error;
+      this.#commitOneByOne(accepted, error);
+      return [];
+    }
+  }
+
+  #apply(transaction: BufferedTransaction, { clearedRanges, values }: ResolvedWrites): void {
+    for (const range of clearedRanges) this.#database.deleteRange(range);
+    for (const { key, value } of values) {
+      if (value === undefined) this.#database.delete(key);
+      else this.#database.put(key, value);
+    }
+    this.recent.record(transaction.writtenKeys(), transaction.writtenRanges());
+  }
+
+  /** The disk was full for all of them together; some may fit, or even make space. */
+  #commitOneByOne(pending: PendingCommit[], cause: unknown): void {
+    const [only] = pending;
+    if (pending.length === 1) {
+      only!.reject(
+        new RustreError("ENOSPC", `Cannot commit to "${this.url}": no space left on its device`, {
+          cause,
+        }),
+      );
+      return;
+    }
+    this.#queue.unshift(...pending);
+    this.#singleCommits = pending.length;
+  }
+
+  async #acknowledge(committed: readonly PendingCommit[]): Promise<void> {
+    for (const { transaction } of committed) this.recent.removeReader(transaction);
+    if (committed.length > 0) await this.whenDurable(this.recent.version);
+    for (const { resolve } of committed) resolve();
+    this.recent.trim(this.clock.monotonicMs());
+  }
+
+  // ── durability ───────────────────────────────────────────────────────────────────────────────
+
+  async whenDurable(version: Version): Promise<void> {
+    while (this.recent.durableVersion < version) {
+      if (this.#failure !== undefined) throw this.#failure;
+      await (this.#syncing ??= this.#sync());
+    }
+  }
+
+  /** One at a time; who needs a version that came after its begin needs the next one. */
+  async #sync(): Promise<void> {
+    const version = this.recent.version;
+    try {
+      await this.#syncLog();
+      this.recent.setDurable(version);
+    } catch (error) {
+      // The kernel may have dropped the pages and call the next sync a success.
+      this.#fail(error);
+    } finally {
+      this.#syncing = undefined;
+    }
+  }
+
+  #checkpointIfLong(): void {
+    this.#releaseSnapshot();
+    const { logPages, copiedPages } = this.#database.logState();
+    if (logPages - copiedPages < limits.storeLogPages) return;
+    try {
+      this.#database.checkpoint();
+    } catch (error) {
+      // Both leave the log as it is, and the next batch tries again.
+      if (!isSqliteError(error, "full", "busy", "locked")) throw error;
+    }
+  }
+
+  /** For good: what the disk has is not known any more. */
+  #fail(cause: unknown): void {
+    this.#failure ??= new RustreError(
+      "STORE_FAILED",
+      `Cannot write to "${this.url}": ${messageOf(cause)}; restart the server once its disk works`,
+      { cause },
+    );
+    const waiting = [...this.#batch, ...this.#queue];
+    this.#batch = [];
+    this.#queue = [];
+    for (const { reject } of waiting) reject(this.#failure);
+  }
+
+  async #close(): Promise<void> {
+    await this.#committing;
+    try {
+      await this.whenDurable(this.recent.version);
+    } catch (error) {
+      // Whoever waited for durability has been told.
+      assert(error === this.#failure, "only a failed store cannot sync");
+    }
+    this.#cancelRelease?.();
+    this.#releaseSnapshot();
+    this.#database.close();
+    closeSync(this.#logFile);
+    this.#signal.close();
+  }
+}
+
+/** What `pending` writes; where it may not commit, it is rejected. */
+function validatedWrites({ transaction, reject }: PendingCommit): ResolvedWrites | undefined {
+  try {
+    transaction.validate();
+    return transaction.resolveWrites();
+  } catch (error) {
+    // After any other error SQLite may have ended the transaction of the whole batch.
+    if (!isRustreError(error, "CONFLICT", "TRANSACTION_TOO_OLD", "STORE_FORMAT")) throw error;
+    reject(error);
+    return undefined;
+  }
+}
+
+function syncFile(file: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fdatasync(file, (error) => error ? reject(error) : resolve());
+  });
+}

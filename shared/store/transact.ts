@@ -1,0 +1,55 @@
+// The one retry loop over store transactions. Everything that reads or writes the store goes
+// through transact() or readOnly().
+
+import { isRustreError } from "../errors.ts";
+import { type Environment, sleep } from "../environment.ts";
+import { limits } from "../limits.ts";
+import type { ReadTransaction, Store, Transaction } from "./store.ts";
+
+type ClockAndRandom = Pick<Environment, "clock" | "random">;
+
+/** A store with the clock and chance that its retries use. */
+export interface TransactionContext {
+  readonly store: Store;
+  readonly environment: ClockAndRandom;
+}
+
+/**
+ * Runs `operation` in a transaction and commits it; runs it again from the start after CONFLICT,
+ * TRANSACTION_TOO_OLD and COMMIT_UNKNOWN, with a growing, randomised pause. `operation` must be
+ * safe to run several times: it keeps nothing from a run that failed, and it recognises its own
+ * earlier commit where that matters (mds: the stored reply). It awaits nothing but the transaction.
+ */
+export async function transact<T>(
+  context: TransactionContext,
+  operation: (transaction: Transaction) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    const transaction = context.store.begin();
+    try {
+      const result = await operation(transaction);
+      await transaction.commit();
+      return result;
+    } catch (error) {
+      await transaction.cancel();
+      const again = isRustreError(error, "CONFLICT", "TRANSACTION_TOO_OLD", "COMMIT_UNKNOWN");
+      if (!again || attempt >= limits.transactionAttemptsMax) throw error;
+    }
+    await sleep(context.environment.clock, retryDelayMs(context.environment, attempt));
+  }
+}
+
+/** {@link transact} for operations that only read. */
+export function readOnly<T>(
+  context: TransactionContext,
+  operation: (transaction: ReadTransaction) => Promise<T>,
+): Promise<T> {
+  return transact(context, operation);
+}
+
+/** The first retry is at once: most conflicts are over by then. */
+function retryDelayMs(environment: ClockAndRandom, attempt: number): number {
+  if (attempt === 1) return 0;
+  const ceilingMs = Math.min(2 ** attempt, limits.transactionRetryDelayMaxMs);
+  return environment.random.below(ceilingMs) + 1;
+}
