@@ -1,0 +1,117 @@
+// Striping arithmetic, pure: which object holds which byte of a file. Given the inode's layout any
+// node computes this; there is no list of chunks.
+//
+// A file is cut into stripes of `stripeBytes`, dealt round-robin to `targets.length` positions. The
+// stripes of one position are packed into objects of at most `stripesPerObject` stripes. Objects are
+// numbered so that `seq % positions` is the position. With 2 positions, 1 MiB stripes and 2 stripes
+// per object:
+//
+//   file MiB    0   1   2   3 | 4   5   6   7 | …
+//   position    0   1   0   1 | 0   1   0   1
+//   object seq  0   1   0   1 | 2   3   2   3
+//   MiB in it   0   0   1   1 | 0   0   1   1
+//
+// The scheme is that of RAID 0 with an object size, as other striped stores have it.
+
+import { assert } from "./assert.ts";
+import type { Layout, ObjectId } from "./model.ts";
+
+/** A contiguous range of a file that lies in one object without a gap. */
+export interface Piece {
+  /** The object's number in its file. */
+  readonly seq: number;
+  readonly offsetInObjectBytes: number;
+  readonly offsetInFileBytes: number;
+  readonly lengthBytes: number;
+}
+
+export function objectId(ino: number, seq: number): ObjectId {
+  assert(Number.isSafeInteger(ino) && ino > 0, `no inode number: ${ino}`);
+  assert(Number.isInteger(seq) && seq >= 0 && seq <= 0xffff_ffff, `no object number: ${seq}`);
+  return `${ino.toString(16).padStart(16, "0")}:${seq.toString(16).padStart(8, "0")}`;
+}
+
+/** The parts of an object id that passed its schema; a number beyond 2^53 is a RangeError. */
+export function parseObjectId(id: ObjectId): { ino: number; seq: number } {
+  const ino = Number.parseInt(id.slice(0, 16), 16);
+  if (!Number.isSafeInteger(ino) || ino < 1) {
+    throw new RangeError(`No inode has the number of "${id}"`);
+  }
+  return { ino, seq: Number.parseInt(id.slice(17), 16) };
+}
+
+/** The OSTs of an object, the primary first. */
+export function targetsOfObject(layout: Layout, seq: number): readonly number[] {
+  const targets = layout.targets[seq % layout.targets.length];
+  assert(targets !== undefined, "a layout without targets");
+  return targets;
+}
+
+/** Every OST that the layout names, once. */
+export function targetsOfLayout(layout: Layout): number[] {
+  return [...new Set(layout.targets.flat())];
+}
+
+/**
+ * The pieces of a range in file order, each of at most `pieceBytesMax` and within one stripe. The
+ * pieces of a file with one position still end at stripe boundaries.
+ */
+export function* pieces(
+  layout: Layout,
+  offsetBytes: number,
+  lengthBytes: number,
+  pieceBytesMax: number = Number.MAX_SAFE_INTEGER,
+): Generator<Piece> {
+  const { stripeBytes, stripesPerObject } = layout;
+  const positions = layout.targets.length;
+  const endBytes = offsetBytes + lengthBytes;
+  while (offsetBytes < endBytes) {
+    const stripe = Math.floor(offsetBytes / stripeBytes);
+    const inStripeBytes = offsetBytes - stripe * stripeBytes;
+    const row = Math.floor(stripe / positions);
+    const set = Math.floor(row / stripesPerObject);
+    const length = Math.min(stripeBytes - inStripeBytes, endBytes - offsetBytes, pieceBytesMax);
+    yield {
+      seq: set * positions + (stripe % positions),
+      offsetInObjectBytes: (row - set * stripesPerObject) * stripeBytes + inStripeBytes,
+      offsetInFileBytes: offsetBytes,
+      lengthBytes: length,
+    };
+    offsetBytes += length;
+  }
+}
+
+/** How many objects a file of `dataEndBytes` may have: every seq of its objects is below it. */
+export function objectCount(layout: Layout, dataEndBytes: number): number {
+  if (dataEndBytes === 0) return 0;
+  const positions = layout.targets.length;
+  const setBytes = layout.stripeBytes * layout.stripesPerObject * positions;
+  const fullSets = Math.floor((dataEndBytes - 1) / setBytes);
+  const stripesInLastSet = Math.ceil((dataEndBytes - fullSets * setBytes) / layout.stripeBytes);
+  return fullSets * positions + Math.min(positions, stripesInLastSet);
+}
+
+/** The length of object `seq` in a file whose bytes below `dataEndBytes` were all written. */
+export function objectLengthBytes(layout: Layout, seq: number, dataEndBytes: number): number {
+  const { stripeBytes, stripesPerObject } = layout;
+  const positions = layout.targets.length;
+  const position = seq % positions;
+  const setBytes = stripeBytes * stripesPerObject * positions;
+  const inSetBytes = Math.min(
+    Math.max(dataEndBytes - Math.floor(seq / positions) * setBytes, 0),
+    setBytes,
+  );
+  const fullRows = Math.floor(inSetBytes / (stripeBytes * positions));
+  const lastRowBytes = inSetBytes - fullRows * stripeBytes * positions;
+  const inLastStripeBytes = Math.min(
+    Math.max(lastRowBytes - position * stripeBytes, 0),
+    stripeBytes,
+  );
+  return fullRows * stripeBytes + inLastStripeBytes;
+}
+
+/** Highest file size whose objects can still be numbered. */
+export function fileBytesMax(layout: Layout): number {
+  const { stripeBytes, stripesPerObject } = layout;
+  return Math.min(2 ** 52, 2 ** 32 * stripeBytes * stripesPerObject);
+}

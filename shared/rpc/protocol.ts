@@ -1,0 +1,364 @@
+// EVERY message of rustre: the hello of a connection, and the methods of mgs, mds and oss with
+// their opcodes. docs/protocol.md describes the frames around them.
+
+import * as v from "valibot";
+import { limits } from "../limits.ts";
+import {
+  addressSchema,
+  attributesSchema,
+  bytesSchema,
+  callerSchema,
+  clusterMapSchema,
+  countSchema,
+  epochSchema,
+  fileTypeSchema,
+  idSchema,
+  inodeIdSchema,
+  layoutWishSchema,
+  modeSchema,
+  objectIdSchema,
+  serverRoleSchema,
+  targetIndexSchema,
+  timeNsSchema,
+  uint32Schema,
+  usageSchema,
+} from "../model.ts";
+import { downloadMethod, method, service, uploadMethod } from "./service.ts";
+
+/** Raised by every change that an older peer would misread. */
+export const protocolVersion = 1;
+
+// ── hello: the first frame each way, opcode 1 ──────────────────────────────────────────────────
+
+export const helloOpcode = 1;
+
+/** What the caller expects of the server it has reached; the server refuses if it is another. */
+export const helloRequestSchema = v.object({
+  protocol: countSchema,
+  /** Empty: the caller does not know the cluster yet. */
+  clusterId: v.union([idSchema, v.literal("")]),
+  /** The role that the caller wants to talk to. */
+  wants: serverRoleSchema,
+  /** Of an oss: the OST that it must serve. */
+  targetIndex: v.optional(targetIndexSchema),
+  /** Who calls, for the server's log. */
+  caller: v.picklist(["client", "mgs", "mds", "oss"]),
+  /** Room for authentication. */
+  credentials: v.optional(v.record(v.string(), v.string())),
+});
+export type HelloRequest = v.InferOutput<typeof helloRequestSchema>;
+
+export const helloReplySchema = v.object({
+  protocol: countSchema,
+  clusterId: idSchema,
+  clusterName: v.string(),
+  role: serverRoleSchema,
+  nodeId: idSchema,
+  targetIndex: v.optional(targetIndexSchema),
+});
+export type HelloReply = v.InferOutput<typeof helloReplySchema>;
+
+/** The body of a reply that is an error. */
+export const errorReplySchema = v.object({
+  code: countSchema,
+  message: v.pipe(v.string(), v.maxLength(8192)),
+});
+
+const nothing = v.object({});
+
+// ── node: what the mgs asks of every server, opcodes 0x00.. ────────────────────────────────────
+
+const probeRequest = v.object({
+  epoch: epochSchema,
+  /** Every mgs, so that the node finds another when this one dies. */
+  mgs: v.pipe(v.array(addressSchema), v.maxLength(limits.serversMax)),
+});
+const probeReply = v.object({
+  nodeId: idSchema,
+  /** Of an oss. */
+  usage: v.optional(usageSchema),
+});
+const probe = method(0x0010, probeRequest, probeReply);
+
+// ── mgs: 0x01.. ────────────────────────────────────────────────────────────────────────────────
+
+const registration = v.object({
+  role: serverRoleSchema,
+  nodeId: idSchema,
+  address: addressSchema,
+  hostName: v.pipe(v.string(), v.maxLength(255)),
+  version: v.pipe(v.string(), v.maxLength(64)),
+  /** Of an oss. */
+  targetIndex: v.optional(targetIndexSchema),
+  usage: v.optional(usageSchema),
+});
+export type Registration = v.InferOutput<typeof registration>;
+
+/** When each node last answered a probe, by node id, in milliseconds before the reply. */
+const statusReply = v.object({
+  map: clusterMapSchema,
+  heartbeatAgesMs: v.record(idSchema, v.number()),
+});
+
+export const mgsService = service("mgs", {
+  probe,
+  register: method(0x0101, registration, v.object({ epoch: epochSchema })),
+  /** A server that stops says so; an OST stays known and is down, others leave the map. */
+  unregister: method(0x0102, v.object({ nodeId: idSchema }), nothing),
+  /** The map, or nothing where the caller's is the newest. */
+  getMap: method(
+    0x0103,
+    v.object({ knownEpoch: v.optional(epochSchema) }),
+    v.object({ map: v.optional(clusterMapSchema) }),
+  ),
+  status: method(0x0104, nothing, statusReply),
+});
+
+// ── mds: 0x02.. ────────────────────────────────────────────────────────────────────────────────
+
+/** Identifies a mutation: a retry carries the same pair and gets the stored reply. */
+const mutation = { clientId: idSchema, requestId: countSchema };
+
+/** A place in the tree: a path that the mds walks from an inode, inside the operation. */
+const placeSchema = v.object({
+  ino: inodeIdSchema,
+  /** Names separated by "/"; empty for the inode itself. Checked name by name in the walk. */
+  path: v.string(),
+});
+export type Place = v.InferOutput<typeof placeSchema>;
+
+/** A name in a directory; checked by the mds. */
+const nameSchema = v.string();
+const entryOf = { directory: placeSchema, name: nameSchema };
+const attributesReply = v.object({ attributes: attributesSchema });
+/** "now" is the server's time and, unlike an explicit one, is allowed to every writer. */
+const newTime = v.optional(v.union([timeNsSchema, v.literal("now")]));
+
+export const directoryEntrySchema = v.object({
+  name: v.string(),
+  ino: inodeIdSchema,
+  type: fileTypeSchema,
+  attributes: v.optional(attributesSchema),
+});
+export type DirectoryEntry = v.InferOutput<typeof directoryEntrySchema>;
+
+export const mdsService = service("mds", {
+  probe,
+
+  openSession: method(0x0201, v.object({ clientId: idSchema }), v.object({ leaseMs: countSchema })),
+  renewSession: method(0x0202, v.object({ clientId: idSchema }), nothing),
+  /** Ends the session and removes what it left pending. */
+  closeSession: method(0x0203, v.object({ clientId: idSchema }), nothing),
+
+  /**
+   * `follow`: of a symbolic link at the end of the path, its target. `access`: what the caller must
+   * be allowed to do with it, as an or of read 4, write 2, execute 1.
+   */
+  stat: method(
+    0x0210,
+    v.object({
+      caller: callerSchema,
+      place: placeSchema,
+      follow: v.boolean(),
+      access: v.pipe(countSchema, v.maxValue(7)),
+    }),
+    attributesReply,
+  ),
+  readlink: method(
+    0x0211,
+    v.object({ caller: callerSchema, place: placeSchema }),
+    v.object({ target: v.string() }),
+  ),
+  /** Entries in byte order of their names, those after `after`. */
+  readdir: method(
+    0x0212,
+    v.object({
+      caller: callerSchema,
+      directory: placeSchema,
+      after: v.string(),
+      limit: v.pipe(countSchema, v.minValue(1), v.maxValue(limits.readdirPageMax)),
+      withAttributes: v.boolean(),
+    }),
+    v.object({ entries: v.array(directoryEntrySchema), more: v.boolean() }),
+  ),
+  statfs: method(
+    0x0213,
+    nothing,
+    v.object({ inodes: countSchema, usage: usageSchema, targetsUp: countSchema }),
+  ),
+
+  mkdir: method(
+    0x0220,
+    v.object({ ...mutation, caller: callerSchema, ...entryOf, mode: modeSchema }),
+    attributesReply,
+  ),
+  symlink: method(
+    0x0221,
+    v.object({ ...mutation, caller: callerSchema, ...entryOf, target: v.string() }),
+    attributesReply,
+  ),
+  /**
+   * Makes an empty file. `pending`: an inode that nobody sees and that is removed with its session,
+   * until commit gives it the name.
+   */
+  create: method(
+    0x0222,
+    v.object({
+      ...mutation,
+      caller: callerSchema,
+      ...entryOf,
+      mode: modeSchema,
+      layout: layoutWishSchema,
+      pending: v.boolean(),
+      /** Pending only: the commit replaces a file of this name. */
+      replace: v.boolean(),
+    }),
+    attributesReply,
+  ),
+  /** Makes a pending file visible under its name, with all its attributes, in one step. */
+  commit: method(
+    0x0223,
+    v.object({
+      ...mutation,
+      caller: callerSchema,
+      ino: inodeIdSchema,
+      sizeBytes: bytesSchema,
+      dataEndBytes: bytesSchema,
+      mtimeNs: v.optional(timeNsSchema),
+    }),
+    attributesReply,
+  ),
+  /** Removes a pending file. */
+  abort: method(0x0224, v.object({ ...mutation, ino: inodeIdSchema }), nothing),
+  link: method(
+    0x0225,
+    v.object({ ...mutation, caller: callerSchema, source: placeSchema, ...entryOf }),
+    attributesReply,
+  ),
+  unlink: method(0x0226, v.object({ ...mutation, caller: callerSchema, ...entryOf }), nothing),
+  rmdir: method(0x0227, v.object({ ...mutation, caller: callerSchema, ...entryOf }), nothing),
+  rename: method(
+    0x0228,
+    v.object({
+      ...mutation,
+      caller: callerSchema,
+      ...entryOf,
+      newDirectory: placeSchema,
+      newName: nameSchema,
+      /** Refuse where the new name exists. */
+      noReplace: v.boolean(),
+    }),
+    nothing,
+  ),
+  setattr: method(
+    0x0229,
+    v.object({
+      ...mutation,
+      caller: callerSchema,
+      place: placeSchema,
+      follow: v.boolean(),
+      mode: v.optional(modeSchema),
+      uid: v.optional(uint32Schema),
+      gid: v.optional(uint32Schema),
+      atimeNs: newTime,
+      mtimeNs: newTime,
+      sizeBytes: v.optional(bytesSchema),
+    }),
+    attributesReply,
+  ),
+  /** Defaults for new files below a directory. */
+  setLayoutDefaults: method(
+    0x022a,
+    v.object({
+      ...mutation,
+      caller: callerSchema,
+      directory: placeSchema,
+      defaults: layoutWishSchema,
+    }),
+    attributesReply,
+  ),
+  /** Opens an existing file for writing: its size cannot be cut by others until closeWrite. */
+  openWrite: method(
+    0x022b,
+    v.object({ ...mutation, caller: callerSchema, place: placeSchema }),
+    attributesReply,
+  ),
+  /**
+   * Records what was written and synced to a file open for writing: the end of the data and the
+   * size only ever grow here.
+   */
+  commitWrite: method(
+    0x022c,
+    v.object({
+      ...mutation,
+      ino: inodeIdSchema,
+      dataEndBytes: bytesSchema,
+      mtimeNs: v.optional(timeNsSchema),
+    }),
+    attributesReply,
+  ),
+  closeWrite: method(0x022d, v.object({ ...mutation, ino: inodeIdSchema }), nothing),
+});
+
+// ── oss: 0x03.. ────────────────────────────────────────────────────────────────────────────────
+
+const objectOf = { epoch: epochSchema, object: objectIdSchema };
+
+export const ossService = service("oss", {
+  probe,
+  /**
+   * Writes the payload at an offset of an object that is made where it does not exist, here and on
+   * `replicas`, in the order in which this OST got overlapping writes. The reply means that all
+   * have it, and with `sync` that all have it on disk, with its directory entry.
+   */
+  writeObject: uploadMethod(
+    0x0301,
+    v.object({
+      ...objectOf,
+      offsetBytes: bytesSchema,
+      replicas: v.pipe(v.array(targetIndexSchema), v.maxLength(limits.replicasMax)),
+      sync: v.boolean(),
+    }),
+    nothing,
+  ),
+  /** Exactly the asked bytes, or DATA_MISSING. */
+  readObject: downloadMethod(
+    0x0302,
+    v.object({
+      ...objectOf,
+      offsetBytes: bytesSchema,
+      lengthBytes: v.pipe(countSchema, v.minValue(1), v.maxValue(limits.framePayloadBytesMax)),
+    }),
+    nothing,
+    (request) => request.lengthBytes,
+  ),
+  /**
+   * Sets an object's length, on this OST alone. `extend`: never makes it shorter, and makes it
+   * where it does not exist; otherwise never makes it longer, and a missing one is left missing.
+   */
+  resizeObject: method(
+    0x0303,
+    v.object({ ...objectOf, lengthBytes: bytesSchema, extend: v.boolean() }),
+    nothing,
+  ),
+  /** The objects and their directory entries are on this OST's disk. */
+  syncObjects: method(
+    0x0304,
+    v.object({
+      epoch: epochSchema,
+      objects: v.pipe(v.array(objectIdSchema), v.maxLength(limits.objectsPerSyncMax)),
+    }),
+    nothing,
+  ),
+  statObject: method(
+    0x0305,
+    v.object({ object: objectIdSchema }),
+    v.object({ lengthBytes: bytesSchema }),
+  ),
+  /** Deletes every object of these inodes, durably; later writes to them are refused. */
+  destroyInodes: method(
+    0x0306,
+    v.object({ inodes: v.pipe(v.array(inodeIdSchema), v.maxLength(limits.collectBatch)) }),
+    v.object({ objects: countSchema }),
+  ),
+});
