@@ -1,0 +1,216 @@
+// Carries out what operations leave behind: ends the sessions of silent clients, cuts the objects of
+// truncated files, destroys the objects of removed ones. One mds does it at a time, under a lease;
+// all it does may be done twice. What belongs to an OST that is down waits for it.
+
+import type { ClusterMap } from "../shared/model.ts";
+import { endpointOfTarget, targetOf } from "../shared/cluster_map.ts";
+import { sleep } from "../shared/environment.ts";
+import { isRustreError, messageOf } from "../shared/errors.ts";
+import { objectCount, objectId, objectLengthBytes, targetsOfObject } from "../shared/layout.ts";
+import { limits } from "../shared/limits.ts";
+import { ossService } from "../shared/rpc/protocol.ts";
+import type { RequestOf } from "../shared/rpc/service.ts";
+import type { Lease } from "../shared/store/lease.ts";
+import { Periodic } from "../shared/periodic.ts";
+import { readOnly, transact } from "../shared/store/transact.ts";
+import type { MdsContext } from "./context.ts";
+import { decodeInode, decodeNumber, type Inode } from "./schema.ts";
+import { endExpiredSessions } from "./sessions.ts";
+
+export class Collector implements AsyncDisposable {
+  readonly #context: MdsContext;
+  readonly #lease: Lease;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  #leaseRenewal: Periodic | undefined;
+  #wake: (() => void) | undefined;
+  #kicked = false;
+  /** On the monotonic clock, since when this mds has held the lease without a gap. */
+  #heldSinceMs: number | undefined;
+
+  constructor(context: MdsContext, lease: Lease) {
+    this.#context = context;
+    this.#lease = lease;
+  }
+
+  start(): void {
+    const { clock } = this.#context.environment;
+    this.#leaseRenewal ??= new Periodic({
+      clock,
+      intervalMs: limits.leaseRenewMs,
+      task: () => this.#renewLease(),
+    });
+    this.#running ??= this.#run();
+  }
+
+  /** There is something to collect: do not wait for the interval. */
+  kick(): void {
+    this.#kicked = true;
+    this.#wake?.();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#wake?.();
+    await this.#leaseRenewal?.close();
+    await this.#running;
+    try {
+      await this.#lease.release();
+    } catch (error) {
+      // Another mds waits for the lease's end instead.
+      this.#context.log.debug("Cannot give back the collector's lease", {
+        reason: messageOf(error),
+      });
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      this.#kicked = false;
+      try {
+        if (this.#heldSinceMs !== undefined) await this.#collect(this.#heldSinceMs);
+      } catch (error) {
+        if (!isRustreError(error)) throw error;
+        this.#context.log.warn("Cannot collect: will try again", { reason: error.message });
+      }
+      await this.#pause();
+    }
+  }
+
+  /** Until the interval is over, a kick, or the stop. */
+  async #pause(): Promise<void> {
+    if (this.#kicked || this.#stop.signal.aborted) return;
+    const wake = new AbortController();
+    this.#wake = () => wake.abort();
+    try {
+      await sleep(this.#context.environment.clock, limits.collectIntervalMs, wake.signal);
+    } catch {
+      // Woken: that is the purpose.
+    }
+    this.#wake = undefined;
+  }
+
+  async #renewLease(): Promise<void> {
+    const { environment, log } = this.#context;
+    try {
+      const held = await this.#lease.renew();
+      this.#heldSinceMs = held ? this.#heldSinceMs ?? environment.clock.monotonicMs() : undefined;
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+      this.#heldSinceMs = undefined;
+      log.warn("Cannot renew the collector's lease", { reason: error.message });
+    }
+  }
+
+  async #collect(heldSinceMs: number): Promise<void> {
+    const heldMs = this.#context.environment.clock.monotonicMs() - heldSinceMs;
+    // While no mds ran, no client could renew: each gets a whole lease's time to do so.
+    if (heldMs >= limits.sessionLeaseMs) await endExpiredSessions(this.#context);
+    const map = this.#context.maps.current;
+    if (!map) return;
+    await this.#cutTruncated(map);
+    const up = map.targets.filter((target) => target.state === "up");
+    await Promise.all(up.map((target) => this.#destroyGarbage(map, target.index)));
+  }
+
+  // ── truncations ──────────────────────────────────────────────────────────────────────────────
+
+  async #cutTruncated(map: ClusterMap): Promise<void> {
+    const { schema } = this.#context;
+    const rows = await readOnly(
+      this.#context,
+      (transaction) => transaction.getRange(schema.truncations(), { limit: limits.collectBatch }),
+    );
+    for (const { key, value } of rows) {
+      await this.#cutOne(map, schema.inoOf(key), decodeNumber(value));
+    }
+  }
+
+  async #cutOne(map: ClusterMap, ino: number, beforeBytes: number): Promise<void> {
+    const { schema, log } = this.#context;
+    const value = await readOnly(
+      this.#context,
+      (transaction) => transaction.get(schema.inode(ino)),
+    );
+    const inode = value && decodeInode(value);
+    try {
+      if (inode) await this.#cutObjects(map, inode, beforeBytes);
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+      log.info("Cannot cut a truncated file yet", { ino, reason: error.message });
+      return;
+    }
+    await transact(this.#context, async (transaction) => {
+      await this.#lease.requireHeld(transaction);
+      const now = await transaction.get(schema.truncation(ino));
+      const inodeNow = await transaction.get(schema.inode(ino));
+      // A further cut came in meanwhile: the next round carries it out.
+      const same = !inodeNow || decodeInode(inodeNow).dataEndBytes === inode?.dataEndBytes;
+      if (now && same) transaction.delete(schema.truncation(ino));
+    });
+  }
+
+  async #cutObjects(map: ClusterMap, inode: Inode, beforeBytes: number): Promise<void> {
+    const { layout, dataEndBytes, ino } = inode;
+    if (!layout) return;
+    const count = objectCount(layout, beforeBytes);
+    for (let seq = 0; seq < count; seq++) {
+      const lengthBytes = objectLengthBytes(layout, seq, dataEndBytes);
+      if (lengthBytes >= objectLengthBytes(layout, seq, beforeBytes)) continue;
+      await Promise.all(
+        targetsOfObject(layout, seq).map((index) =>
+          this.#callTarget(map, index, "resizeObject", {
+            epoch: map.epoch,
+            object: objectId(ino, seq),
+            lengthBytes,
+            extend: false,
+          })
+        ),
+      );
+    }
+  }
+
+  // ── garbage ──────────────────────────────────────────────────────────────────────────────────
+
+  async #destroyGarbage(map: ClusterMap, index: number): Promise<void> {
+    const { schema, log } = this.#context;
+    while (!this.#stop.signal.aborted && this.#heldSinceMs !== undefined) {
+      const rows = await readOnly(
+        this.#context,
+        (transaction) =>
+          transaction.getRange(schema.garbageOf(index), {
+            limit: limits.collectBatch,
+            snapshot: true,
+          }),
+      );
+      if (rows.length === 0) return;
+      const inodes = rows.map(({ key }) => schema.inoOf(key));
+      try {
+        await this.#callTarget(map, index, "destroyInodes", { inodes });
+      } catch (error) {
+        if (!isRustreError(error)) throw error;
+        log.info("Cannot destroy objects yet", { ost: index, reason: error.message });
+        return;
+      }
+      await transact(this.#context, async (transaction) => {
+        await this.#lease.requireHeld(transaction);
+        for (const { key } of rows) transaction.delete(key);
+      });
+    }
+  }
+
+  #callTarget<Name extends "resizeObject" | "destroyInodes">(
+    map: ClusterMap,
+    index: number,
+    name: Name,
+    request: RequestOf<typeof ossService, Name>,
+  ): Promise<unknown> {
+    const endpoint = endpointOfTarget(targetOf(map, index));
+    const { signal } = this.#stop;
+    return this.#context.rpc.call(endpoint, ossService, name, request, { signal });
+  }
+}

@@ -1,0 +1,101 @@
+// What an mds answers: one line for each message. Reads and mutations are wrapped once, below.
+
+import type { Registration } from "../shared/registration.ts";
+import { limits } from "../shared/limits.ts";
+import { mdsService } from "../shared/rpc/protocol.ts";
+import type { Handlers } from "../shared/rpc/service.ts";
+import { readOnly } from "../shared/store/transact.ts";
+import type { Collector } from "./collector.ts";
+import type { MdsContext, MdsRequest, Mutation, ReadOperation } from "./context.ts";
+import { type MutationId, runMutation } from "./mutation.ts";
+import * as attributes from "./ops/attributes.ts";
+import * as create from "./ops/create.ts";
+import * as lookup from "./ops/lookup.ts";
+import * as remove from "./ops/remove.ts";
+import { rename } from "./ops/rename.ts";
+import * as write from "./ops/write.ts";
+import { endSession, openSession, renewSession } from "./sessions.ts";
+
+type MdsMethod = keyof typeof mdsService["methods"];
+
+/** Mutations after which there may be something to collect. */
+const leaveGarbage: ReadonlySet<MdsMethod> = new Set(
+  ["commit", "abort", "unlink", "rename", "setattr"] as const,
+);
+
+export function mdsHandlers(
+  context: MdsContext,
+  parts: { collector: Collector; registration: Registration },
+): Handlers<typeof mdsService> {
+  const { collector, registration } = parts;
+
+  function read<Request, Reply>(
+    operation: (operation: ReadOperation, request: Request) => Promise<Reply>,
+  ): (request: Request) => Promise<Reply> {
+    return (request) =>
+      readOnly(context, (transaction) => operation({ context, transaction }, request));
+  }
+
+  function mutate<Name extends MdsMethod, Reply>(
+    name: Name,
+    operation: (mutation: Mutation, request: MdsRequest<Name>) => Promise<Reply>,
+  ): (request: MdsRequest<Name> & MutationId) => Promise<Reply> {
+    const { opcode } = mdsService.methods[name];
+    return async (request) => {
+      const run = (mutation: Mutation) => operation(mutation, request);
+      const reply = await runMutation(context, request, opcode, run);
+      if (leaveGarbage.has(name)) collector.kick();
+      return reply;
+    };
+  }
+
+  /** A mutation that needs an inode number: taken before, for it is a transaction of its own. */
+  function mutateNew<Name extends MdsMethod, Reply>(
+    name: Name,
+    operation: (mutation: Mutation, request: MdsRequest<Name>, ino: number) => Promise<Reply>,
+  ): (request: MdsRequest<Name> & MutationId) => Promise<Reply> {
+    return async (request) => {
+      const ino = await context.allocator.next();
+      const withIno = (mutation: Mutation) => operation(mutation, request, ino);
+      return runMutation(context, request, mdsService.methods[name].opcode, withIno);
+    };
+  }
+
+  return {
+    probe: (request) => Promise.resolve(registration.probed(request)),
+
+    openSession: async ({ clientId }) => {
+      await openSession(context, clientId);
+      return { leaseMs: limits.sessionLeaseMs };
+    },
+    renewSession: async ({ clientId }) => {
+      await renewSession(context, clientId);
+      return {};
+    },
+    closeSession: async ({ clientId }) => {
+      await endSession(context, clientId);
+      collector.kick();
+      return {};
+    },
+
+    stat: read(lookup.stat),
+    readlink: read(lookup.readlink),
+    readdir: read(lookup.readdir),
+    statfs: read(lookup.statfs),
+
+    mkdir: mutateNew("mkdir", create.mkdir),
+    symlink: mutateNew("symlink", create.symlink),
+    create: mutateNew("create", create.create),
+    commit: mutate("commit", create.commit),
+    abort: mutate("abort", create.abort),
+    link: mutate("link", create.link),
+    unlink: mutate("unlink", remove.unlink),
+    rmdir: mutate("rmdir", remove.rmdir),
+    rename: mutate("rename", rename),
+    setattr: mutate("setattr", attributes.setattr),
+    setLayoutDefaults: mutate("setLayoutDefaults", attributes.setLayoutDefaults),
+    openWrite: mutate("openWrite", write.openWrite),
+    commitWrite: mutate("commitWrite", write.commitWrite),
+    closeWrite: mutate("closeWrite", write.closeWrite),
+  };
+}

@@ -1,0 +1,244 @@
+// Operations that make entries: mkdir, symlink, create with commit and abort, link.
+
+import { RustreError } from "../../shared/errors.ts";
+import { fileBytesMax } from "../../shared/layout.ts";
+import { limits } from "../../shared/limits.ts";
+import type { Attributes, Caller } from "../../shared/model.ts";
+import type { MdsRequest, Mutation } from "../context.ts";
+import {
+  addEntry,
+  addGarbage,
+  addInode,
+  attributesOf,
+  dropLink,
+  findChild,
+  findInode,
+  inodeOfChild,
+  putInode,
+  walk,
+  walkToDirectory,
+} from "../inodes.ts";
+import { checkName, checkSymlinkTarget, symlinkBytes } from "../names.ts";
+import { newOwnership, requireAddEntry, requireRemoveEntry } from "../permissions.ts";
+import { chooseLayout, mergeWishes } from "../placement.ts";
+import { decodePending, encodePending, type Inode } from "../schema.ts";
+
+type Reply = { attributes: Attributes };
+
+/** A directory in which `caller` may make `name`, which is free. */
+async function directoryForNewEntry(
+  mutation: Mutation,
+  request: { caller: Caller; directory: { ino: number; path: string }; name: string },
+): Promise<Inode> {
+  const { caller, name } = request;
+  const directory = await walkToDirectory(mutation, caller, request.directory);
+  if (name === "." || name === "..") throw new RustreError("EEXIST", "already exists");
+  checkName(name);
+  if (await findChild(mutation, directory.ino, name)) {
+    throw new RustreError("EEXIST", "already exists");
+  }
+  requireAddEntry(directory, caller);
+  return directory;
+}
+
+function newInode(
+  mutation: Mutation,
+  fields: Pick<Inode, "ino" | "type" | "uid" | "gid" | "mode"> & Partial<Inode>,
+): Inode {
+  const { nowNs } = mutation;
+  return {
+    links: 1,
+    sizeBytes: 0,
+    dataEndBytes: 0,
+    atimeNs: nowNs,
+    mtimeNs: nowNs,
+    ctimeNs: nowNs,
+    ...fields,
+  };
+}
+
+export async function mkdir(
+  mutation: Mutation,
+  request: MdsRequest<"mkdir">,
+  ino: number,
+): Promise<Reply> {
+  const directory = await directoryForNewEntry(mutation, request);
+  const ownership = newOwnership(directory, request.caller, {
+    mode: request.mode,
+    isDirectory: true,
+  });
+  const inode = newInode(mutation, {
+    ino,
+    type: "directory",
+    ...ownership,
+    parent: directory.ino,
+    defaults: directory.defaults,
+  });
+  addInode(mutation, inode);
+  addEntry(mutation, directory.ino, request.name, inode);
+  return { attributes: await attributesOf(mutation, inode) };
+}
+
+export async function symlink(
+  mutation: Mutation,
+  request: MdsRequest<"symlink">,
+  ino: number,
+): Promise<Reply> {
+  checkSymlinkTarget(request.target);
+  const directory = await directoryForNewEntry(mutation, request);
+  const ownership = newOwnership(directory, request.caller, { mode: 0o777, isDirectory: false });
+  const inode = newInode(mutation, {
+    ino,
+    type: "symlink",
+    ...ownership,
+    sizeBytes: symlinkBytes(request.target),
+    target: request.target,
+  });
+  addInode(mutation, inode);
+  addEntry(mutation, directory.ino, request.name, inode);
+  return { attributes: await attributesOf(mutation, inode) };
+}
+
+/**
+ * An empty file, in the tree at once or pending. A pending one reserves nothing: of several pending
+ * creates of one name the first commit wins, so that a client that dies blocks nobody.
+ */
+export async function create(
+  mutation: Mutation,
+  request: MdsRequest<"create">,
+  ino: number,
+): Promise<Reply> {
+  const directory = request.replace
+    ? await directoryForReplacement(mutation, request)
+    : await directoryForNewEntry(mutation, request);
+  const { context, transaction, clientId } = mutation;
+  const wish = mergeWishes(request.layout, directory.defaults);
+  const targets = context.maps.current?.targets ?? [];
+  const ownership = newOwnership(directory, request.caller, {
+    mode: request.mode,
+    isDirectory: false,
+  });
+  const layout = chooseLayout(targets, wish, context.environment.random);
+  const inode = newInode(mutation, { ino, type: "file", ...ownership, layout });
+  if (request.pending) {
+    const pending = {
+      inode,
+      parent: directory.ino,
+      name: request.name,
+      replace: request.replace,
+    };
+    transaction.set(context.schema.pending(clientId, ino), encodePending(pending));
+  } else {
+    addInode(mutation, inode);
+    addEntry(mutation, directory.ino, request.name, inode);
+  }
+  return { attributes: await attributesOf(mutation, inode) };
+}
+
+/** Refuses early what the commit would refuse; the commit checks again. */
+async function directoryForReplacement(
+  mutation: Mutation,
+  request: MdsRequest<"create">,
+): Promise<Inode> {
+  if (!request.pending) {
+    throw new RustreError("EINVAL", "only a pending create replaces a file");
+  }
+  const directory = await walkToDirectory(mutation, request.caller, request.directory);
+  checkName(request.name);
+  await replaceable(mutation, directory, request);
+  return directory;
+}
+
+/** What `name` leads to if it may be replaced by a file, `undefined` if it is free. */
+async function replaceable(
+  mutation: Mutation,
+  directory: Inode,
+  { caller, name }: { caller: Caller; name: string },
+): Promise<Inode | undefined> {
+  const child = await findChild(mutation, directory.ino, name);
+  if (!child) {
+    requireAddEntry(directory, caller);
+    return undefined;
+  }
+  if (child.type === "directory") throw new RustreError("EISDIR", "is a directory");
+  const inode = await inodeOfChild(mutation, child);
+  requireRemoveEntry(directory, inode, caller);
+  return inode;
+}
+
+/** Gives a pending file its name, size and data, all at once. */
+export async function commit(mutation: Mutation, request: MdsRequest<"commit">): Promise<Reply> {
+  const { transaction, context: { schema }, clientId } = mutation;
+  const key = schema.pending(clientId, request.ino);
+  const value = await transaction.get(key);
+  if (!value) throw new RustreError("ENOENT", "the create was not pending any more");
+  const pending = decodePending(value);
+  const directory = await findInode(mutation, pending.parent);
+  if (!directory) throw new RustreError("ENOENT", "the directory was removed meanwhile");
+  const replaced = await replaceable(mutation, directory, {
+    caller: request.caller,
+    name: pending.name,
+  });
+  if (replaced && !pending.replace) throw new RustreError("EEXIST", "already exists");
+  if (replaced) dropLink(mutation, replaced);
+  checkSizes(pending.inode, request);
+  const inode = {
+    ...pending.inode,
+    sizeBytes: request.sizeBytes,
+    dataEndBytes: request.dataEndBytes,
+    mtimeNs: request.mtimeNs ?? mutation.nowNs,
+    ctimeNs: mutation.nowNs,
+  };
+  transaction.delete(key);
+  addInode(mutation, inode);
+  addEntry(mutation, directory.ino, pending.name, inode);
+  return { attributes: await attributesOf(mutation, inode) };
+}
+
+function checkSizes(
+  { layout }: Inode,
+  { sizeBytes, dataEndBytes }: { sizeBytes: number; dataEndBytes: number },
+): void {
+  if (dataEndBytes > sizeBytes) {
+    throw new RustreError(
+      "EINVAL",
+      `the data ends at ${dataEndBytes}, after the size ${sizeBytes}`,
+    );
+  }
+  if (layout && sizeBytes > fileBytesMax(layout)) {
+    throw new RustreError(
+      "EFBIG",
+      `a file of this layout has at most ${fileBytesMax(layout)} bytes`,
+    );
+  }
+}
+
+/** Removes a pending file; one that is gone already is no error. */
+export async function abort(
+  mutation: Mutation,
+  { ino }: MdsRequest<"abort">,
+): Promise<Record<never, never>> {
+  const { transaction, context: { schema }, clientId } = mutation;
+  const key = schema.pending(clientId, ino);
+  const value = await transaction.get(key);
+  if (value) {
+    transaction.delete(key);
+    addGarbage(mutation, decodePending(value).inode);
+  }
+  return {};
+}
+
+export async function link(mutation: Mutation, request: MdsRequest<"link">): Promise<Reply> {
+  const source = await walk(mutation, request.caller, request.source, { follow: false });
+  if (source.type === "directory") {
+    throw new RustreError("EPERM", "a directory has no hard links");
+  }
+  if (source.links >= limits.linksMax) {
+    throw new RustreError("EMLINK", `a file has at most ${limits.linksMax} links`);
+  }
+  const directory = await directoryForNewEntry(mutation, request);
+  const inode = { ...source, links: source.links + 1, ctimeNs: mutation.nowNs };
+  putInode(mutation, inode);
+  addEntry(mutation, directory.ino, request.name, inode);
+  return { attributes: await attributesOf(mutation, inode) };
+}

@@ -1,0 +1,94 @@
+// Writing to existing files: who has one open, how far its data goes, and cutting it.
+//
+// A cut changes the inode first and the objects later, by the collector; until then the inode has a
+// truncation record. What lies behind the new end is never read again, since readers stop at the
+// inode's data end; but a writer would uncover it, so nobody opens the file for writing while the
+// record is there, and nobody cuts a file that another client has open for writing.
+
+import { RustreError } from "../../shared/errors.ts";
+import { fileBytesMax } from "../../shared/layout.ts";
+import type { Attributes } from "../../shared/model.ts";
+import type { MdsRequest, Mutation } from "../context.ts";
+import { attributesOf, getInode, putInode, walk } from "../inodes.ts";
+import { access, requireAccess } from "../permissions.ts";
+import { decodeNumber, encodeNumber, type Inode, present } from "../schema.ts";
+
+type Reply = { attributes: Attributes };
+
+export async function requireNoOtherWriter(mutation: Mutation, ino: number): Promise<void> {
+  const { transaction, context: { schema }, clientId } = mutation;
+  const writers = await transaction.getRange(schema.writers(ino), { limit: 2 });
+  if (writers.some(({ key }) => !key.endsWith(clientId))) {
+    throw new RustreError("EBUSY", "another client has the file open for writing");
+  }
+}
+
+async function requireNoTruncation({ transaction, context }: Mutation, ino: number): Promise<void> {
+  if (await transaction.get(context.schema.truncation(ino))) {
+    throw new RustreError("EAGAIN", "the file is still being cut");
+  }
+}
+
+/** The inode with its new size; objects that reach over it are left to the collector to cut. */
+export async function truncate(
+  { transaction, context }: Mutation,
+  inode: Inode,
+  sizeBytes: number,
+): Promise<Inode> {
+  if (sizeBytes >= inode.dataEndBytes) return { ...inode, sizeBytes };
+  const key = context.schema.truncation(inode.ino);
+  const earlier = await transaction.get(key);
+  const before = Math.max(inode.dataEndBytes, earlier ? decodeNumber(earlier) : 0);
+  transaction.set(key, encodeNumber(before));
+  return { ...inode, sizeBytes, dataEndBytes: sizeBytes };
+}
+
+export async function openWrite(
+  mutation: Mutation,
+  { caller, place }: MdsRequest<"openWrite">,
+): Promise<Reply> {
+  const inode = await walk(mutation, caller, place, { follow: true });
+  if (inode.type === "directory") throw new RustreError("EISDIR", "is a directory");
+  if (!inode.layout) throw new RustreError("EINVAL", "not a regular file");
+  requireAccess(inode, caller, access.write);
+  await requireNoTruncation(mutation, inode.ino);
+  const { transaction, context: { schema }, clientId } = mutation;
+  transaction.set(schema.writer(inode.ino, clientId), present);
+  transaction.set(schema.writing(clientId, inode.ino), present);
+  return { attributes: await attributesOf(mutation, inode) };
+}
+
+export async function commitWrite(
+  mutation: Mutation,
+  { ino, dataEndBytes, mtimeNs }: MdsRequest<"commitWrite">,
+): Promise<Reply> {
+  const { transaction, context: { schema }, clientId, nowNs } = mutation;
+  if (!(await transaction.get(schema.writer(ino, clientId)))) {
+    throw new RustreError("EBADF", "the file is not open for writing");
+  }
+  const inode = await getInode(mutation, ino);
+  await requireNoTruncation(mutation, ino);
+  if (inode.layout && dataEndBytes > fileBytesMax(inode.layout)) {
+    const most = fileBytesMax(inode.layout);
+    throw new RustreError("EFBIG", `a file of this layout has at most ${most} bytes`);
+  }
+  const changed = {
+    ...inode,
+    dataEndBytes: Math.max(inode.dataEndBytes, dataEndBytes),
+    sizeBytes: Math.max(inode.sizeBytes, dataEndBytes),
+    mtimeNs: mtimeNs ?? nowNs,
+    ctimeNs: nowNs,
+  };
+  putInode(mutation, changed);
+  return { attributes: await attributesOf(mutation, changed) };
+}
+
+/** Closing what is not open is no error. */
+export function closeWrite(
+  { transaction, context: { schema }, clientId }: Mutation,
+  { ino }: MdsRequest<"closeWrite">,
+): Promise<Record<never, never>> {
+  transaction.delete(schema.writer(ino, clientId));
+  transaction.delete(schema.writing(clientId, ino));
+  return Promise.resolve({});
+}

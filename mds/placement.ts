@@ -1,0 +1,104 @@
+// Chooses the OSTs of a new file, pure: those that are up, with more weight where more is free,
+// replicas on different hosts where there are any.
+
+import { RustreError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
+import type { Random } from "../shared/environment.ts";
+import type { Layout, LayoutWish, Target } from "../shared/model.ts";
+
+export interface FullLayoutWish {
+  readonly stripeCount: number;
+  readonly stripeBytes: number;
+  readonly replicas: number;
+}
+
+/** The first of `wishes` that says something decides each field; then the defaults do. */
+export function mergeWishes(...wishes: (LayoutWish | undefined)[]): FullLayoutWish {
+  const merged = { stripeCount: 0, stripeBytes: limits.stripeBytesDefault, replicas: 1 };
+  for (const wish of wishes.toReversed()) Object.assign(merged, wish);
+  return merged;
+}
+
+/**
+ * The layout of a new file. Fewer OSTs up than stripes wanted makes fewer stripes, for these are a
+ * wish for speed; fewer than replicas is an error, for those are a promise.
+ */
+export function chooseLayout(
+  targets: readonly Target[],
+  wish: FullLayoutWish,
+  random: Random,
+): Layout {
+  checkWish(targets, wish);
+  const up = targets.filter((target) => target.state === "up");
+  if (up.length < wish.replicas || up.length === 0) {
+    throw new RustreError(
+      "NOT_ENOUGH_TARGETS",
+      `${Math.max(wish.replicas, 1)} replicas need as many OSTs, and ${up.length} of ` +
+        `${targets.length} are up`,
+    );
+  }
+  const wanted = wish.stripeCount === 0 ? up.length : wish.stripeCount;
+  const stripeCount = Math.min(wanted, up.length, limits.stripeCountMax);
+  const order = shuffledByFreeSpace(up, random);
+  return {
+    stripeBytes: wish.stripeBytes,
+    stripesPerObject: limits.stripesPerObject,
+    targets: order.slice(0, stripeCount).map((_, position) =>
+      replicasOf(order, position, wish.replicas).map((target) => target.index)
+    ),
+  };
+}
+
+function checkWish(targets: readonly Target[], wish: FullLayoutWish): void {
+  if (wish.stripeCount > targets.length && targets.length > 0) {
+    throw new RustreError(
+      "EINVAL",
+      `${wish.stripeCount} stripes are asked for, and the cluster has ${targets.length} OSTs`,
+    );
+  }
+  if (wish.replicas > targets.length && targets.length > 0) {
+    throw new RustreError(
+      "EINVAL",
+      `${wish.replicas} replicas are asked for, and the cluster has ${targets.length} OSTs`,
+    );
+  }
+  if (wish.stripeBytes % limits.stripeBytesMin !== 0) {
+    throw new RustreError(
+      "EINVAL",
+      `the stripe size ${wish.stripeBytes} is no multiple of ${limits.stripeBytesMin} bytes`,
+    );
+  }
+}
+
+/** Draws without putting back, each draw weighted by free space. */
+function shuffledByFreeSpace(up: readonly Target[], random: Random): Target[] {
+  const left = [...up];
+  const order: Target[] = [];
+  while (left.length > 0) {
+    const weights = left.map((target) => 1 + Math.floor(target.usage.freeBytes / 2 ** 20));
+    let ticket = random.below(weights.reduce((sum, weight) => sum + weight, 0));
+    let index = 0;
+    for (; index < left.length - 1; index++) {
+      const weight = weights[index] ?? 0;
+      if (ticket < weight) break;
+      ticket -= weight;
+    }
+    order.push(...left.splice(index, 1));
+  }
+  return order;
+}
+
+/** The primary is the position's own; the others follow it in the order, other hosts first. */
+function replicasOf(order: readonly Target[], position: number, replicas: number): Target[] {
+  const following = [...order.slice(position), ...order.slice(0, position)];
+  const chosen: Target[] = [];
+  for (const onlyNewHosts of [true, false]) {
+    for (const target of following) {
+      if (chosen.length === replicas) return chosen;
+      if (chosen.includes(target)) continue;
+      if (onlyNewHosts && chosen.some((other) => other.hostName === target.hostName)) continue;
+      chosen.push(target);
+    }
+  }
+  return chosen;
+}

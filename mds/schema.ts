@@ -1,0 +1,364 @@
+// THE key table of the metadata: every key that an mds reads or writes, and the coding of its value.
+//
+//   {cluster}/mds_meta/…                        value
+//   ino/{ino:016x}                              inode: type, owner, times, links, size, layout
+//   children/{parent:016x}/{name}               inode number and type; existence is membership
+//   dir_links/{ino:016x}                        count of subdirectories, an atomic counter
+//   dir_mtime/{ino:016x}                        a directory's modification time, written blindly
+//   next_ino                                    the first inode number that nobody has taken
+//   inodes                                      count of inodes, an atomic counter
+//   session/{clientId}                          when the client's lease ends; whether it has
+//   idem/{clientId}/{slot:04x}                  request id and reply of a mutation
+//   pending/{clientId}/{ino:016x}               a create that is not committed: inode and its name
+//   writer/{ino:016x}/{clientId}                the client has the file open for writing
+//   writing/{clientId}/{ino:016x}               the same, found by the client
+//   truncate/{ino:016x}                         objects are still to be cut to the inode's data end
+//   gc/{target:08x}/{ino:016x}                  the OST is to destroy the inode's objects
+//
+// {cluster}/lease/collector is the lease of the mds that collects.
+//
+// A directory's links and modification time have keys of their own so that creates in one directory
+// do not conflict with each other: they add to or overwrite these without reading them, and only
+// read the directory's inode, which a mkdir or create does not change.
+//
+// Values are MessagePack arrays that begin with the format number of their kind.
+
+import { Decoder, Encoder } from "@msgpack/msgpack";
+import { assert } from "../shared/assert.ts";
+import { RustreError } from "../shared/errors.ts";
+import type { FileType, Layout, LayoutWish } from "../shared/model.ts";
+import {
+  type Key,
+  type KeyRange,
+  keyToText,
+  prefixRange,
+  textToKey,
+} from "../shared/store/store.ts";
+
+// ── values ─────────────────────────────────────────────────────────────────────────────────────
+
+/** What `ino/` keeps. Of a directory, links and mtime are kept beside it. */
+export interface Inode {
+  readonly ino: number;
+  readonly type: FileType;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Of files and symbolic links. */
+  readonly links: number;
+  readonly sizeBytes: number;
+  readonly dataEndBytes: number;
+  readonly atimeNs: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  /** Of files. */
+  readonly layout?: Layout | undefined;
+  /** Of directories: the directory that holds it, for "..", and for rename's loop check. */
+  readonly parent?: number | undefined;
+  readonly defaults?: LayoutWish | undefined;
+  /** Of symbolic links. */
+  readonly target?: string | undefined;
+}
+
+export interface Child {
+  readonly ino: number;
+  readonly type: FileType;
+}
+
+export interface Session {
+  /** By the clock of the mds that wrote it; only the collector compares it with a clock. */
+  readonly expiresAtMs: number;
+  /** It has ended, and what it left is being removed. */
+  readonly over: boolean;
+}
+
+/** A create that waits for its commit. */
+export interface Pending {
+  readonly inode: Inode;
+  readonly parent: number;
+  readonly name: string;
+  readonly replace: boolean;
+}
+
+/** The reply of a mutation, kept for a retry. */
+export interface StoredReply {
+  readonly requestId: number;
+  readonly opcode: number;
+  readonly reply: unknown;
+}
+
+const encoder = new Encoder({ useBigInt64: true });
+const decoder = new Decoder({ useBigInt64: true });
+
+const fileTypes: readonly FileType[] = ["file", "directory", "symlink"];
+const format = 1;
+
+// deno-lint-ignore no-explicit-any -- the shape is checked by the format number, and by asserts
+type Fields = any[];
+
+function encode(fields: unknown[]): Uint8Array {
+  return encoder.encode([format, ...fields]);
+}
+
+function decode(what: string, value: Uint8Array, fieldCount: number): Fields {
+  let fields: unknown;
+  try {
+    fields = decoder.decode(value);
+  } catch (error) {
+    throw new RustreError("STORE_FORMAT", `Cannot read ${what} in the store`, { cause: error });
+  }
+  if (!Array.isArray(fields) || fields[0] !== format || fields.length !== fieldCount + 1) {
+    throw new RustreError("STORE_FORMAT", `Cannot read ${what} in the store: unknown format`);
+  }
+  return fields;
+}
+
+function encodeWish(wish: LayoutWish | undefined): (number | null)[] | null {
+  if (!wish) return null;
+  return [wish.stripeCount ?? null, wish.stripeBytes ?? null, wish.replicas ?? null];
+}
+
+function decodeWish(fields: (number | null)[] | null): LayoutWish | undefined {
+  if (!fields) return undefined;
+  const [stripeCount = null, stripeBytes = null, replicas = null] = fields;
+  return {
+    ...(stripeCount === null ? {} : { stripeCount }),
+    ...(stripeBytes === null ? {} : { stripeBytes }),
+    ...(replicas === null ? {} : { replicas }),
+  };
+}
+
+function inodeFields(inode: Inode): unknown[] {
+  const { layout } = inode;
+  return [
+    inode.ino,
+    fileTypes.indexOf(inode.type),
+    inode.mode,
+    inode.uid,
+    inode.gid,
+    inode.links,
+    inode.sizeBytes,
+    inode.dataEndBytes,
+    inode.atimeNs,
+    inode.mtimeNs,
+    inode.ctimeNs,
+    layout ? [layout.stripeBytes, layout.stripesPerObject, layout.targets] : null,
+    inode.parent ?? null,
+    encodeWish(inode.defaults),
+    inode.target ?? null,
+  ];
+}
+
+function inodeOf(fields: Fields): Inode {
+  const type = fileTypes[fields[1]];
+  assert(type !== undefined, "an inode of an unknown type in the store");
+  const layout = fields[11];
+  return {
+    ino: fields[0],
+    type,
+    mode: fields[2],
+    uid: fields[3],
+    gid: fields[4],
+    links: fields[5],
+    sizeBytes: fields[6],
+    dataEndBytes: fields[7],
+    atimeNs: fields[8],
+    mtimeNs: fields[9],
+    ctimeNs: fields[10],
+    layout: layout
+      ? { stripeBytes: layout[0], stripesPerObject: layout[1], targets: layout[2] }
+      : undefined,
+    parent: fields[12] ?? undefined,
+    defaults: decodeWish(fields[13]),
+    target: fields[14] ?? undefined,
+  };
+}
+
+const inodeFieldCount = 15;
+
+export function encodeInode(inode: Inode): Uint8Array {
+  return encode(inodeFields(inode));
+}
+
+export function decodeInode(value: Uint8Array): Inode {
+  return inodeOf(decode("an inode", value, inodeFieldCount).slice(1));
+}
+
+export function encodeChild(child: Child): Uint8Array {
+  return encode([child.ino, fileTypes.indexOf(child.type)]);
+}
+
+export function decodeChild(value: Uint8Array): Child {
+  const [, ino, typeIndex] = decode("a directory entry", value, 2);
+  const type = fileTypes[typeIndex];
+  assert(type !== undefined, "a directory entry of an unknown type in the store");
+  return { ino, type };
+}
+
+export function encodePending(pending: Pending): Uint8Array {
+  return encode([inodeFields(pending.inode), pending.parent, pending.name, pending.replace]);
+}
+
+export function decodePending(value: Uint8Array): Pending {
+  const [, inode, parent, name, replace] = decode("a pending create", value, 4);
+  return { inode: inodeOf(inode), parent, name, replace };
+}
+
+export function encodeSession(session: Session): Uint8Array {
+  return encode([session.expiresAtMs, session.over]);
+}
+
+export function decodeSession(value: Uint8Array): Session {
+  const [, expiresAtMs, over] = decode("a session", value, 2);
+  return { expiresAtMs, over };
+}
+
+export function encodeStoredReply(stored: StoredReply): Uint8Array {
+  return encode([stored.requestId, stored.opcode, stored.reply]);
+}
+
+export function decodeStoredReply(value: Uint8Array): StoredReply {
+  const [, requestId, opcode, reply] = decode("a stored reply", value, 3);
+  return { requestId, opcode, reply };
+}
+
+export function encodeTime(timeNs: bigint): Uint8Array {
+  return encode([timeNs]);
+}
+
+export function decodeTime(value: Uint8Array): bigint {
+  return decode("a time", value, 1)[1];
+}
+
+/** A value of the store's own add(): 64 bits, little-endian, two's complement. */
+export function decodeCounter(value: Uint8Array | undefined): number {
+  if (!value) return 0;
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  return Number(view.getBigInt64(0, true));
+}
+
+export function encodeNumber(number: number): Uint8Array {
+  return encode([number]);
+}
+
+export function decodeNumber(value: Uint8Array): number {
+  return decode("a number", value, 1)[1];
+}
+
+/** The value of keys whose existence says all. */
+export const present: Uint8Array = encode([]);
+
+// ── keys ───────────────────────────────────────────────────────────────────────────────────────
+
+function hex16(number: number): string {
+  return number.toString(16).padStart(16, "0");
+}
+
+function hex8(number: number): string {
+  return number.toString(16).padStart(8, "0");
+}
+
+/** The keys of one cluster. */
+export class Schema {
+  readonly #prefix: Key;
+  readonly collectorLease: Key;
+  readonly nextIno: Key;
+  readonly inodeCount: Key;
+
+  constructor(clusterName: string) {
+    this.#prefix = `${textToKey(clusterName)}/mds_meta/`;
+    this.collectorLease = `${textToKey(clusterName)}/lease/collector`;
+    this.nextIno = `${this.#prefix}next_ino`;
+    this.inodeCount = `${this.#prefix}inodes`;
+  }
+
+  inode(ino: number): Key {
+    return `${this.#prefix}ino/${hex16(ino)}`;
+  }
+
+  child(parent: number, name: string): Key {
+    return `${this.#prefix}children/${hex16(parent)}/${textToKey(name)}`;
+  }
+
+  children(parent: number): KeyRange {
+    return prefixRange(`${this.#prefix}children/${hex16(parent)}/`);
+  }
+
+  /** The name in a key of {@link children}. */
+  childName(parent: number, key: Key): string {
+    return keyToText(key.slice(this.children(parent).begin.length));
+  }
+
+  directoryLinks(ino: number): Key {
+    return `${this.#prefix}dir_links/${hex16(ino)}`;
+  }
+
+  directoryMtime(ino: number): Key {
+    return `${this.#prefix}dir_mtime/${hex16(ino)}`;
+  }
+
+  session(clientId: string): Key {
+    return `${this.#prefix}session/${clientId}`;
+  }
+
+  sessions(): KeyRange {
+    return prefixRange(`${this.#prefix}session/`);
+  }
+
+  clientOfSession(key: Key): string {
+    return key.slice(this.sessions().begin.length);
+  }
+
+  reply(clientId: string, slot: number): Key {
+    return `${this.#prefix}idem/${clientId}/${slot.toString(16).padStart(4, "0")}`;
+  }
+
+  replies(clientId: string): KeyRange {
+    return prefixRange(`${this.#prefix}idem/${clientId}/`);
+  }
+
+  pending(clientId: string, ino: number): Key {
+    return `${this.#prefix}pending/${clientId}/${hex16(ino)}`;
+  }
+
+  pendingOf(clientId: string): KeyRange {
+    return prefixRange(`${this.#prefix}pending/${clientId}/`);
+  }
+
+  writer(ino: number, clientId: string): Key {
+    return `${this.#prefix}writer/${hex16(ino)}/${clientId}`;
+  }
+
+  writers(ino: number): KeyRange {
+    return prefixRange(`${this.#prefix}writer/${hex16(ino)}/`);
+  }
+
+  writing(clientId: string, ino: number): Key {
+    return `${this.#prefix}writing/${clientId}/${hex16(ino)}`;
+  }
+
+  writingOf(clientId: string): KeyRange {
+    return prefixRange(`${this.#prefix}writing/${clientId}/`);
+  }
+
+  truncation(ino: number): Key {
+    return `${this.#prefix}truncate/${hex16(ino)}`;
+  }
+
+  truncations(): KeyRange {
+    return prefixRange(`${this.#prefix}truncate/`);
+  }
+
+  garbage(target: number, ino: number): Key {
+    return `${this.#prefix}gc/${hex8(target)}/${hex16(ino)}`;
+  }
+
+  garbageOf(target: number): KeyRange {
+    return prefixRange(`${this.#prefix}gc/${hex8(target)}/`);
+  }
+
+  /** The inode number at the end of a key of `pending`, `writing`, `truncate` or `gc`. */
+  inoOf(key: Key): number {
+    return Number.parseInt(key.slice(-16), 16);
+  }
+}
