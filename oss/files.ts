@@ -1,0 +1,194 @@
+// The operations of the local file system that file_store.ts is made of: the thinnest layer over
+// the platform, and the seam at which tests put a disk that fails. Errors are the platform's, with
+// their `code`; what is expected to be missing is a value.
+
+import fs from "node:fs";
+import { type ErrorCode, messageOf } from "../shared/errors.ts";
+
+export interface Files {
+  /** `undefined` where there is no such file. */
+  open(path: string): OpenFile | undefined;
+  /** Makes a file that did not exist; `undefined` where it does. */
+  create(path: string): OpenFile | undefined;
+  /** Tells whether the directory is new. */
+  makeDirectory(path: string): boolean;
+  /** Names in a directory, in no order; none where the directory does not exist. */
+  list(path: string): Promise<string[]>;
+  /** `undefined` where there is no such file. */
+  lengthOf(path: string): number | undefined;
+  /** Tells whether there was such a file. */
+  remove(path: string): Promise<boolean>;
+  /** What was made and removed in the directory is on disk. */
+  syncDirectory(path: string): Promise<void>;
+  space(path: string): { capacityBytes: number; freeBytes: number };
+}
+
+/**
+ * A file open for reading and writing. Reads and writes say how many bytes they moved, which may be
+ * fewer than asked; a read of none is the end of the file. The variants with `Sync` run on the
+ * caller's thread: cheap for what is small, while the others let a slow disk be slow elsewhere.
+ */
+export interface OpenFile {
+  readonly lengthBytes: number;
+  readSync(into: Uint8Array, offsetBytes: number): number;
+  read(into: Uint8Array, offsetBytes: number): Promise<number>;
+  writeSync(bytes: Uint8Array, offsetBytes: number): number;
+  write(bytes: Uint8Array, offsetBytes: number): Promise<number>;
+  truncate(lengthBytes: number): Promise<void>;
+  /** Data and length are on disk. */
+  sync(): Promise<void>;
+  /** Not while an operation is under way. */
+  close(): void;
+}
+
+/** The `code` of a platform's error, such as "ENOENT"; empty where it has none. */
+export function codeOf(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return typeof code === "string" ? code : "";
+}
+
+/** What an error of the platform is to a client. */
+export function reasonOf(error: unknown): { code: ErrorCode; reason: string } {
+  switch (codeOf(error)) {
+    case "ENOSPC":
+      return { code: "ENOSPC", reason: "no space left on its disk" };
+    case "EDQUOT":
+      return { code: "ENOSPC", reason: "the quota of its disk is used up" };
+    case "EFBIG":
+      return { code: "EFBIG", reason: "the file would be larger than its disk allows" };
+    case "EROFS":
+      return { code: "EROFS", reason: "its disk is read-only" };
+    case "EMFILE":
+    case "ENFILE":
+      return { code: "OVERLOADED", reason: "too many files are open" };
+    default:
+      return { code: "EIO", reason: messageOf(error) };
+  }
+}
+
+const { O_CREAT, O_EXCL, O_RDWR } = fs.constants;
+
+export const localFiles: Files = {
+  open: (path) => unlessCode("ENOENT", () => new LocalFile(path, fs.openSync(path, O_RDWR))),
+  create: (path) =>
+    unlessCode(
+      "EEXIST",
+      () => new LocalFile(path, fs.openSync(path, O_RDWR | O_CREAT | O_EXCL, 0o600)),
+    ),
+  makeDirectory: (path) =>
+    unlessCode("EEXIST", () => {
+      fs.mkdirSync(path, { mode: 0o700 });
+      return true;
+    }) ?? false,
+  list: async (path) => {
+    try {
+      return await fs.promises.readdir(path);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return [];
+      throw error;
+    }
+  },
+  lengthOf: (path) => unlessCode("ENOENT", () => Deno.lstatSync(path).size),
+  remove: async (path) => {
+    try {
+      await fs.promises.unlink(path);
+      return true;
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw error;
+    }
+  },
+  async syncDirectory(path) {
+    const directory = await fs.promises.open(path, "r");
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  },
+  space(path) {
+    const { blocks, bavail, bsize } = fs.statfsSync(path);
+    return { capacityBytes: blocks * bsize, freeBytes: bavail * bsize };
+  },
+};
+
+function unlessCode<T>(code: string, action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    if (codeOf(error) === code) return undefined;
+    throw error;
+  }
+}
+
+/** Runs a callback function of node:fs as a promise. */
+function promised<T>(
+  start: (done: (error: Error | null, result: T) => void) => void,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    start((error, result) => error ? reject(error) : resolve(result));
+  });
+}
+
+class LocalFile implements OpenFile {
+  readonly #path: string;
+  readonly #descriptor: number;
+  /**
+   * For writes on another thread: those of node:fs block this one, those of Deno do not, but have a
+   * file position instead of an offset, so they take turns.
+   */
+  #writer: Deno.FsFile | undefined;
+  #lastWrite: Promise<unknown> = Promise.resolve();
+
+  constructor(path: string, descriptor: number) {
+    this.#path = path;
+    this.#descriptor = descriptor;
+  }
+
+  get lengthBytes(): number {
+    return fs.fstatSync(this.#descriptor).size;
+  }
+
+  readSync(into: Uint8Array, offsetBytes: number): number {
+    return fs.readSync(this.#descriptor, into, 0, into.length, offsetBytes);
+  }
+
+  read(into: Uint8Array, offsetBytes: number): Promise<number> {
+    return promised((done) =>
+      fs.read(this.#descriptor, into, 0, into.length, offsetBytes, (error, count) => {
+        done(error, count ?? 0);
+      })
+    );
+  }
+
+  writeSync(bytes: Uint8Array, offsetBytes: number): number {
+    return fs.writeSync(this.#descriptor, bytes, 0, bytes.length, offsetBytes);
+  }
+
+  write(bytes: Uint8Array, offsetBytes: number): Promise<number> {
+    const turn = () => {
+      this.#writer ??= Deno.openSync(this.#path, { write: true });
+      this.#writer.seekSync(offsetBytes, Deno.SeekMode.Start);
+      return this.#writer.write(bytes);
+    };
+    // The next turn comes however this one ends; its error goes to its own caller.
+    const written = this.#lastWrite.then(turn, turn);
+    this.#lastWrite = written;
+    return written;
+  }
+
+  truncate(lengthBytes: number): Promise<void> {
+    return promised((done) =>
+      fs.ftruncate(this.#descriptor, lengthBytes, (error) => done(error, undefined))
+    );
+  }
+
+  sync(): Promise<void> {
+    return promised((done) => fs.fdatasync(this.#descriptor, (error) => done(error, undefined)));
+  }
+
+  close(): void {
+    fs.closeSync(this.#descriptor);
+    this.#writer?.close();
+  }
+}

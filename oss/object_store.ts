@@ -1,0 +1,108 @@
+// What an OST keeps its objects in: the contract of file_store.ts and memory_store.ts, proved for
+// both by tests/contract/object_store.ts. An object is a run of bytes with a length and a name, its
+// object id; which file it is a part of is nothing to the store.
+
+import { RustreError } from "../shared/errors.ts";
+import type { ObjectId, Usage } from "../shared/model.ts";
+
+/**
+ * Object ids are those that parseObjectId takes. Concurrent calls are allowed, with two things left
+ * to the caller: it orders overlapping writes and resizes of one object (range_locks.ts), and it
+ * writes nothing to an inode that is being destroyed (destroyed_inodes.ts).
+ *
+ * A completed write is seen by every later read, and is lost in a crash of the machine, wholly or in
+ * part, unless a sync that began after it succeeded. A crash of the process alone loses nothing.
+ *
+ * Errors: DATA_MISSING as told below; ENOSPC, EFBIG and EROFS as the disk has them; OVERLOADED where
+ * the process is out of descriptors; SHUTTING_DOWN after close; EIO for all others.
+ */
+export interface ObjectStore extends AsyncDisposable {
+  /**
+   * Puts bytes at an offset. Makes the object where it does not exist; a gap between its end and
+   * the offset reads as zeros. No bytes: makes the object and leaves its length.
+   *
+   * After a failure the object holds some first part of the bytes, the rest is as it was.
+   */
+  write(object: ObjectId, offsetBytes: number, bytes: Uint8Array): Promise<void>;
+
+  /** Exactly these bytes; DATA_MISSING where the object does not have all of them. */
+  read(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<Uint8Array>;
+
+  /**
+   * "extend": the object is at least so long afterwards, and made where it does not exist; what is
+   * new reads as zeros. "cut": it is at most so long; one that does not exist is left so.
+   */
+  resize(object: ObjectId, lengthBytes: number, how: "extend" | "cut"): Promise<void>;
+
+  /**
+   * Everything that was written to these objects before the call, and that they exist, survives a
+   * crash of the machine. DATA_MISSING where one does not exist.
+   *
+   * Once a sync of an object failed, nobody knows which of its bytes the disk has: every later
+   * operation on it fails with EIO until it is destroyed. It is never a later sync that succeeds.
+   */
+  sync(objects: readonly ObjectId[]): Promise<void>;
+
+  /** The object's length, or `undefined` where it does not exist. */
+  stat(object: ObjectId): Promise<number | undefined>;
+
+  /**
+   * Deletes every object of these inodes, for good even if the machine crashes; says how many there
+   * were. After a failure some may be left: the call may be repeated, also when it succeeded.
+   */
+  destroy(inodes: readonly number[]): Promise<number>;
+
+  /** `usedBytes` is the sum of the objects' lengths, holes included. */
+  usage(): Usage;
+
+  /** Lets operations under way finish and refuses others. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Who an OST's storage belongs to. */
+export interface TargetOwner {
+  readonly clusterId: string;
+  readonly clusterName: string;
+  readonly targetIndex: number;
+}
+
+/** An OST's storage: its lock, its identity, its objects. A disk directory, or a test's stand-in. */
+export interface TargetStorage {
+  /** Rejects with EBUSY where another daemon has it. */
+  lock(): Promise<void>;
+  /** Storage without an owner is claimed, that of another one refused. Needs the lock. */
+  open(owner: TargetOwner): Promise<OpenTarget>;
+  /** Idempotent. */
+  unlock(): void;
+}
+
+export interface OpenTarget {
+  /** Made when the storage was claimed; stays with it. */
+  readonly nodeId: string;
+  readonly objects: ObjectStore;
+}
+
+/** The error of a read that finds less than it was asked for. */
+export function missingBytes(
+  where: { object: ObjectId; targetIndex: number },
+  wanted: { offsetBytes: number; lengthBytes: number },
+  presentBytes: number | undefined,
+): RustreError {
+  const range = `${wanted.lengthBytes} bytes at ${wanted.offsetBytes} of object "${where.object}"`;
+  const found = presentBytes === undefined ? "does not exist" : `has ${presentBytes} bytes`;
+  return new RustreError(
+    "DATA_MISSING",
+    `Cannot read ${range} on OST ${where.targetIndex}: it ${found}`,
+  );
+}
+
+/** The error of any other operation on an object that does not exist. */
+export function missingObject(
+  action: string,
+  where: { object: ObjectId; targetIndex: number },
+): RustreError {
+  return new RustreError(
+    "DATA_MISSING",
+    `Cannot ${action} object "${where.object}" on OST ${where.targetIndex}: it does not exist`,
+  );
+}

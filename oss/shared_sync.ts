@@ -1,0 +1,72 @@
+// One sync at a time of one thing, shared by all who ask for it: a sync costs milliseconds, whoever
+// comes while one runs waits for the next, and all who wait share that one.
+
+/**
+ * After a failure the system may have dropped what it could not write and report success the next
+ * time. So a failure is for good: every later request fails with it.
+ */
+export class SharedSync {
+  readonly #run: () => Promise<void>;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+  #failure: unknown;
+
+  constructor(run: () => Promise<void>) {
+    this.#run = run;
+  }
+
+  /** Resolves after a run that began after this call. */
+  request(): Promise<void> {
+    if (this.#next) return this.#next;
+    if (!this.#running) return this.#start();
+    const start = () => {
+      this.#next = undefined;
+      return this.#start();
+    };
+    // A failed run has told those who asked for it; start() repeats it to those who wait.
+    return this.#next = this.#running.then(start, start);
+  }
+
+  async #start(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#running = this.#runOnce();
+    await this.#running;
+  }
+
+  async #runOnce(): Promise<void> {
+    try {
+      await this.#run();
+    } catch (error) {
+      this.#failure = error;
+      throw error;
+    } finally {
+      this.#running = undefined;
+    }
+  }
+}
+
+/** A directory whose entries are synced when they changed and somebody needs them on disk. */
+export class DurableDirectory {
+  /** What an earlier process left is not known to be on disk, so a new one starts with a change. */
+  #changes = 1;
+  #syncedChanges = 0;
+  readonly #sync: SharedSync;
+
+  constructor(syncDirectory: () => Promise<void>) {
+    this.#sync = new SharedSync(async () => {
+      const changes = this.#changes;
+      await syncDirectory();
+      this.#syncedChanges = changes;
+    });
+  }
+
+  /** To be called after each entry that is made or removed. */
+  changed(): void {
+    this.#changes++;
+  }
+
+  /** Every change so far is on disk when this resolves. */
+  async makeDurable(): Promise<void> {
+    if (this.#syncedChanges !== this.#changes) await this.#sync.request();
+  }
+}

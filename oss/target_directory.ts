@@ -1,0 +1,179 @@
+// The directory of an OST: whose it is, and that one daemon alone uses it.
+//
+//   {directory}/lock              locked with flock(2) as long as a daemon uses the directory; the
+//                                 lock goes with the process, however that ends
+//   {directory}/rustre-ost.json   cluster, OST index, node id, format
+//   {directory}/objects/          file_store.ts
+
+import fs from "node:fs";
+import { dirname } from "node:path";
+import * as v from "valibot";
+import { type Random, randomHex } from "../shared/environment.ts";
+import { type ErrorCode, isRustreError, messageOf, RustreError } from "../shared/errors.ts";
+import { idSchema, targetIndexSchema } from "../shared/model.ts";
+import { FileObjectStore } from "./file_store.ts";
+import { codeOf, localFiles } from "./files.ts";
+import type { OpenTarget, TargetOwner, TargetStorage } from "./object_store.ts";
+
+const identityName = "rustre-ost.json";
+const temporaryName = `${identityName}.tmp`;
+const lockName = "lock";
+/** Raised by every change to what is in the directory that an older version would misread. */
+const formatVersion = 1;
+/** What an empty directory may hold: a new file system's own, and what a claim leaves on its way. */
+const namesBeforeClaim: readonly string[] = ["lost+found", lockName, temporaryName];
+
+const identitySchema = v.object({
+  format: v.literal(formatVersion),
+  clusterId: idSchema,
+  clusterName: v.string(),
+  targetIndex: targetIndexSchema,
+  nodeId: idSchema,
+});
+type Identity = v.InferOutput<typeof identitySchema>;
+
+export class TargetDirectory implements TargetStorage {
+  readonly #directory: string;
+  readonly #random: Random;
+  #lock: Deno.FsFile | undefined;
+
+  constructor(directory: string, random: Random) {
+    this.#directory = directory;
+    this.#random = random;
+  }
+
+  /** Makes the directory where it is missing, and refuses one that is no OST's and not empty. */
+  async lock(): Promise<void> {
+    const action = `use "${this.#directory}" as an OST's directory`;
+    try {
+      await makeDirectories(this.#directory);
+      this.#refuseForeignFiles();
+      const path = `${this.#directory}/${lockName}`;
+      const file = await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
+      if (file.tryLockSync(true)) {
+        this.#lock = file;
+        return;
+      }
+      file.close();
+    } catch (error) {
+      throw asRustreError(action, error);
+    }
+    throw new RustreError("EBUSY", `Cannot ${action}: another oss uses it`);
+  }
+
+  unlock(): void {
+    this.#lock?.close();
+    this.#lock = undefined;
+  }
+
+  async open(owner: TargetOwner): Promise<OpenTarget> {
+    const { targetIndex } = owner;
+    const identity = this.#read(targetIndex) ?? await this.#claim(owner);
+    this.#refuseOthers(identity, owner);
+    const objects = await FileObjectStore.open({ directory: this.#directory, targetIndex });
+    return { nodeId: identity.nodeId, objects };
+  }
+
+  #refuseForeignFiles(): void {
+    const names = fs.readdirSync(this.#directory);
+    if (names.includes(identityName)) return;
+    const foreign = names.find((name) => !namesBeforeClaim.includes(name));
+    if (foreign === undefined) return;
+    throw new RustreError(
+      "ENOTEMPTY",
+      `Cannot use "${this.#directory}" as an OST's directory: it holds "${foreign}" and no ` +
+        `"${identityName}", so it is not an OST's; give an empty or new directory`,
+    );
+  }
+
+  /** The identity on disk; `undefined` where there is none yet. */
+  #read(targetIndex: number): Identity | undefined {
+    const path = `${this.#directory}/${identityName}`;
+    const action = `use "${this.#directory}" as OST ${targetIndex}`;
+    let content: unknown;
+    try {
+      content = JSON.parse(fs.readFileSync(path, "utf8"));
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return undefined;
+      if (!(error instanceof SyntaxError)) throw asRustreError(action, error);
+    }
+    const format = v.safeParse(v.object({ format: v.number() }), content);
+    if (format.success && format.output.format > formatVersion) {
+      const versions = `format ${format.output.format}, this version knows ${formatVersion}`;
+      throw new RustreError("STORE_FORMAT", `Cannot ${action}: it has ${versions}`);
+    }
+    const identity = v.safeParse(identitySchema, content);
+    if (identity.success) return identity.output;
+    throw new RustreError(
+      "STORE_FORMAT",
+      `Cannot ${action}: its "${identityName}" is damaged; restore that file, or give an empty ` +
+        "directory",
+    );
+  }
+
+  #refuseOthers(identity: Identity, owner: TargetOwner): void {
+    const action = `use "${this.#directory}" as OST ${owner.targetIndex}`;
+    if (identity.clusterId !== owner.clusterId) {
+      const theirs = `"${identity.clusterName}" (${identity.clusterId})`;
+      const ours = `"${owner.clusterName}" (${owner.clusterId})`;
+      throw new RustreError(
+        "WRONG_CLUSTER",
+        `Cannot ${action} of cluster ${ours}: it belongs to cluster ${theirs}`,
+      );
+    }
+    if (identity.targetIndex !== owner.targetIndex) {
+      throw new RustreError(
+        "WRONG_TARGET",
+        `Cannot ${action}: it is the directory of OST ${identity.targetIndex}`,
+      );
+    }
+  }
+
+  /** Writes the identity: whole and on disk, or not at all. */
+  async #claim(owner: TargetOwner): Promise<Identity> {
+    const { clusterId, clusterName, targetIndex } = owner;
+    const nodeId = randomHex(this.#random, 16);
+    const identity: Identity = {
+      format: formatVersion,
+      clusterId,
+      clusterName,
+      targetIndex,
+      nodeId,
+    };
+    const temporary = `${this.#directory}/${temporaryName}`;
+    try {
+      this.#refuseForeignFiles();
+      writeSynced(temporary, `${JSON.stringify(identity, null, 2)}\n`);
+      fs.renameSync(temporary, `${this.#directory}/${identityName}`);
+      await localFiles.syncDirectory(this.#directory);
+    } catch (error) {
+      throw asRustreError(`claim "${this.#directory}" as OST ${targetIndex}`, error);
+    }
+    return identity;
+  }
+}
+
+/** Makes what is missing of a path, each directory on disk before what goes into it. */
+async function makeDirectories(path: string): Promise<void> {
+  if (fs.existsSync(path)) return;
+  const parent = dirname(path);
+  await makeDirectories(parent);
+  if (localFiles.makeDirectory(path)) await localFiles.syncDirectory(parent);
+}
+
+function writeSynced(path: string, text: string): void {
+  const descriptor = fs.openSync(path, "w", 0o600);
+  try {
+    fs.writeFileSync(descriptor, text);
+    fs.fsyncSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+function asRustreError(action: string, error: unknown): RustreError {
+  if (isRustreError(error)) return error;
+  const codes: Record<string, ErrorCode> = { ENOSPC: "ENOSPC", EROFS: "EROFS", EACCES: "EACCES" };
+  const code = codes[codeOf(error)] ?? "EIO";
+  return new RustreError(code, `Cannot ${action}: ${messageOf(error)}`, { cause: error });
+}
