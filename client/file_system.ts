@@ -1,0 +1,359 @@
+// The file system as a library: operations on the tree by path, and files to open. All semantics of
+// the client are here and in open_file.ts; the command line and the mount only translate.
+
+import { isRustreError, RustreError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
+import type { Attributes, Caller, Layout, LayoutWish, Usage } from "../shared/model.ts";
+import type { DirectoryEntry } from "../shared/rpc/protocol.ts";
+import type { MetadataClient } from "./metadata_client.ts";
+import type { ObjectClient } from "./object_client.ts";
+import { OpenFile } from "./open_file.ts";
+import { entryOf, isRootPath, placeOf } from "./paths.ts";
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What setAttributes changes; what is absent stays. */
+export interface AttributeChanges {
+  readonly mode?: number | undefined;
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly atimeNs?: bigint | "now" | undefined;
+  readonly mtimeNs?: bigint | "now" | undefined;
+  readonly sizeBytes?: number | undefined;
+}
+
+export interface NewFileOptions extends CallOptions {
+  /** Permission bits, as they are to be: the caller has applied its umask. */
+  readonly mode?: number | undefined;
+  readonly layout?: LayoutWish | undefined;
+}
+
+export interface WriteFileOptions extends NewFileOptions {
+  /** Take the place of an existing file, atomically, when the new one is closed. */
+  readonly replace?: boolean | undefined;
+  /** The modification time that the file gets at the close. */
+  readonly mtimeNs?: bigint | undefined;
+}
+
+export type EntryWithAttributes = DirectoryEntry & { readonly attributes: Attributes };
+
+export interface FileSystemOptions {
+  readonly metadata: MetadataClient;
+  readonly objects: ObjectClient;
+  /** As whom everything is done. */
+  readonly caller: Caller;
+}
+
+export class FileSystem {
+  readonly #metadata: MetadataClient;
+  readonly #objects: ObjectClient;
+  readonly #caller: Caller;
+  /** How often this client has an inode open for writing; the mds counts only clients. */
+  readonly #writers = new Map<number, number>();
+
+  constructor({ metadata, objects, caller }: FileSystemOptions) {
+    this.#metadata = metadata;
+    this.#objects = objects;
+    this.#caller = caller;
+  }
+
+  // ── reading the tree ─────────────────────────────────────────────────────────────────────────
+
+  /**
+   * `access`: what the caller must be allowed to do, an or of read 4, write 2, execute 1. Rejects
+   * with ENOENT, ENOTDIR, EACCES, ELOOP, as all operations by path.
+   */
+  async stat(
+    path: string,
+    options: CallOptions & { follow?: boolean; access?: number } = {},
+  ): Promise<Attributes> {
+    const { follow = true, access = 0, signal } = options;
+    const { attributes } = await this.#named(`stat "${path}"`, () => {
+      const place = placeOf(path);
+      return this.#metadata.call("stat", { caller: this.#caller, place, follow, access }, signal);
+    });
+    return attributes;
+  }
+
+  /** {@link stat}, or `undefined` where there is nothing of that name. */
+  async find(
+    path: string,
+    options: CallOptions & { follow?: boolean } = {},
+  ): Promise<Attributes | undefined> {
+    try {
+      return await this.stat(path, options);
+    } catch (error) {
+      if (isRustreError(error, "ENOENT")) return undefined;
+      throw error;
+    }
+  }
+
+  async readlink(path: string, { signal }: CallOptions = {}): Promise<string> {
+    const { target } = await this.#named(`read the link "${path}"`, () => {
+      const request = { caller: this.#caller, place: placeOf(path) };
+      return this.#metadata.call("readlink", request, signal);
+    });
+    return target;
+  }
+
+  /**
+   * The entries of a directory in byte order, page by page: entries that stay are given once, those
+   * that come or go meanwhile may or may not be.
+   */
+  async *readdir(path: string, { signal }: CallOptions = {}): AsyncGenerator<DirectoryEntry> {
+    yield* this.#pages(path, { withAttributes: false, limit: limits.readdirPageMax, signal });
+  }
+
+  /** {@link readdir} with the attributes of each entry; needs search permission as well. */
+  async *readdirPlus(
+    path: string,
+    { signal }: CallOptions = {},
+  ): AsyncGenerator<EntryWithAttributes> {
+    const options = { withAttributes: true, limit: limits.readdirPlusPageMax, signal };
+    for await (const entry of this.#pages(path, options)) {
+      const { attributes } = entry;
+      if (attributes) yield { ...entry, attributes };
+    }
+  }
+
+  async *#pages(
+    path: string,
+    options: { withAttributes: boolean; limit: number; signal: AbortSignal | undefined },
+  ): AsyncGenerator<DirectoryEntry> {
+    const { withAttributes, limit, signal } = options;
+    const directory = placeOf(path);
+    for (let after = "";;) {
+      const request = { caller: this.#caller, directory, after, limit, withAttributes };
+      const { entries, more } = await this.#named(
+        `list "${path}"`,
+        () => this.#metadata.call("readdir", request, signal),
+      );
+      yield* entries;
+      const last = entries.at(-1);
+      if (!more || !last) return;
+      after = last.name;
+    }
+  }
+
+  /** Space of all OSTs that are up, and the number of inodes. */
+  async statfs(
+    { signal }: CallOptions = {},
+  ): Promise<{ inodes: number; usage: Usage; targetsUp: number }> {
+    return await this.#named(
+      "stat the file system",
+      () => this.#metadata.call("statfs", {}, signal),
+    );
+  }
+
+  // ── changing the tree ────────────────────────────────────────────────────────────────────────
+
+  async mkdir(
+    path: string,
+    { mode = 0o755, signal }: CallOptions & { mode?: number | undefined } = {},
+  ): Promise<Attributes> {
+    const { attributes } = await this.#named(`make the directory "${path}"`, () => {
+      if (isRootPath(path)) throw new RustreError("EEXIST", "already exists");
+      const request = { caller: this.#caller, ...entryOf(path), mode };
+      return this.#metadata.mutate("mkdir", request, signal);
+    });
+    return attributes;
+  }
+
+  async symlink(target: string, path: string, { signal }: CallOptions = {}): Promise<Attributes> {
+    const { attributes } = await this.#named(`make the symbolic link "${path}"`, () => {
+      const request = { caller: this.#caller, ...entryOf(path), target };
+      return this.#metadata.mutate("symlink", request, signal);
+    });
+    return attributes;
+  }
+
+  /** `path` becomes another name of `source`, which is not followed. */
+  async link(source: string, path: string, { signal }: CallOptions = {}): Promise<Attributes> {
+    const { attributes } = await this.#named(`link "${path}" to "${source}"`, () => {
+      const request = { caller: this.#caller, source: placeOf(source), ...entryOf(path) };
+      return this.#metadata.mutate("link", request, signal);
+    });
+    return attributes;
+  }
+
+  async unlink(path: string, { signal }: CallOptions = {}): Promise<void> {
+    await this.#named(`remove "${path}"`, () => {
+      if (isRootPath(path)) throw new RustreError("EISDIR", "is a directory");
+      return this.#metadata.mutate("unlink", { caller: this.#caller, ...entryOf(path) }, signal);
+    });
+  }
+
+  async rmdir(path: string, { signal }: CallOptions = {}): Promise<void> {
+    await this.#named(`remove the directory "${path}"`, () => {
+      if (isRootPath(path)) throw new RustreError("EBUSY", "it is the root");
+      return this.#metadata.mutate("rmdir", { caller: this.#caller, ...entryOf(path) }, signal);
+    });
+  }
+
+  async rename(
+    path: string,
+    newPath: string,
+    { noReplace = false, signal }: CallOptions & { noReplace?: boolean } = {},
+  ): Promise<void> {
+    await this.#named(`rename "${path}" to "${newPath}"`, () => {
+      if (isRootPath(path) || isRootPath(newPath)) {
+        throw new RustreError("EBUSY", "the root stays where it is");
+      }
+      const { directory: newDirectory, name: newName } = entryOf(newPath);
+      const to = { newDirectory, newName, noReplace };
+      const request = { caller: this.#caller, ...entryOf(path), ...to };
+      return this.#metadata.mutate("rename", request, signal);
+    });
+  }
+
+  async setAttributes(
+    path: string,
+    changes: AttributeChanges,
+    options: CallOptions & { follow?: boolean } = {},
+  ): Promise<Attributes> {
+    const { follow = true, signal } = options;
+    const { attributes } = await this.#named(`change "${path}"`, () => {
+      const request = { caller: this.#caller, place: placeOf(path), follow, ...changes };
+      return this.#metadata.mutate("setattr", request, signal);
+    });
+    return attributes;
+  }
+
+  /** Defaults for files that are made below a directory from now on. */
+  async setLayoutDefaults(
+    path: string,
+    defaults: LayoutWish,
+    { signal }: CallOptions = {},
+  ): Promise<Attributes> {
+    const { attributes } = await this.#named(`set the striping of "${path}"`, () => {
+      const request = { caller: this.#caller, directory: placeOf(path), defaults };
+      return this.#metadata.mutate("setLayoutDefaults", request, signal);
+    });
+    return attributes;
+  }
+
+  // ── files ────────────────────────────────────────────────────────────────────────────────────
+
+  /** Makes an empty file, visible at once. Rejects with EEXIST where the name is taken. */
+  async createEmpty(path: string, options: NewFileOptions = {}): Promise<Attributes> {
+    return await this.#create(path, options, { pending: false, replace: false });
+  }
+
+  /** Opens a file to be written as a whole; it appears under its name when it is closed. */
+  async create(path: string, options: WriteFileOptions = {}): Promise<OpenFile> {
+    const { replace = false, mtimeNs } = options;
+    const attributes = await this.#create(path, options, { pending: true, replace });
+    const { ino } = attributes;
+    return new OpenFile({
+      objects: this.#objects,
+      attributes: withLayout(attributes, path),
+      path,
+      mode: "new",
+      ending: {
+        commit: async (sizes, signal) => {
+          const request = { caller: this.#caller, ino, mtimeNs, ...sizes };
+          const reply = await this.#named(
+            `create "${path}"`,
+            () => this.#metadata.mutate("commit", request, signal),
+          );
+          return reply.attributes;
+        },
+        abandon: () => this.#quietly(() => this.#metadata.mutate("abort", { ino })),
+      },
+    });
+  }
+
+  /** Opens an existing file for reading. */
+  async open(path: string, { signal }: CallOptions = {}): Promise<OpenFile> {
+    const { attributes } = await this.#named(`open "${path}"`, () => {
+      const request = { caller: this.#caller, place: placeOf(path), follow: true, access: 4 };
+      return this.#metadata.call("stat", request, signal);
+    });
+    return new OpenFile({
+      objects: this.#objects,
+      attributes: withLayout(attributes, path),
+      path,
+      mode: "read",
+      ending: { commit: () => Promise.resolve(attributes), abandon: () => Promise.resolve() },
+    });
+  }
+
+  /** Opens an existing file for reading and writing in place. */
+  async openForWriting(path: string, { signal }: CallOptions = {}): Promise<OpenFile> {
+    const { attributes } = await this.#named(`open "${path}" for writing`, () => {
+      const request = { caller: this.#caller, place: placeOf(path) };
+      return this.#metadata.mutate("openWrite", request, signal);
+    });
+    const { ino } = attributes;
+    this.#writers.set(ino, (this.#writers.get(ino) ?? 0) + 1);
+    return new OpenFile({
+      objects: this.#objects,
+      attributes: withLayout(attributes, path),
+      path,
+      mode: "existing",
+      ending: {
+        commit: async ({ dataEndBytes }, signal) => {
+          const reply = await this.#named(
+            `sync "${path}"`,
+            () => this.#metadata.mutate("commitWrite", { ino, dataEndBytes }, signal),
+          );
+          return reply.attributes;
+        },
+        abandon: () => this.#closeWriter(ino),
+      },
+    });
+  }
+
+  async #closeWriter(ino: number): Promise<void> {
+    const left = (this.#writers.get(ino) ?? 1) - 1;
+    if (left > 0) {
+      this.#writers.set(ino, left);
+      return;
+    }
+    this.#writers.delete(ino);
+    await this.#quietly(() => this.#metadata.mutate("closeWrite", { ino }));
+  }
+
+  async #create(
+    path: string,
+    { mode = 0o644, layout = {}, signal }: NewFileOptions,
+    how: { pending: boolean; replace: boolean },
+  ): Promise<Attributes> {
+    const { attributes } = await this.#named(`create "${path}"`, () => {
+      if (isRootPath(path)) throw new RustreError("EISDIR", "is a directory");
+      const request = { caller: this.#caller, ...entryOf(path), mode, layout, ...how };
+      return this.#metadata.mutate("create", request, signal);
+    });
+    return attributes;
+  }
+
+  /** The lease of the session does it later, where it cannot be done now. */
+  async #quietly(action: () => Promise<unknown>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+    }
+  }
+
+  /** Errors say what could not be done to what. */
+  async #named<T>(action: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (!isRustreError(error) || error.message.startsWith("Cannot use ")) throw error;
+      throw new RustreError(error.code, `Cannot ${action}: ${error.message}`, { cause: error });
+    }
+  }
+}
+
+function withLayout(attributes: Attributes, path: string): Attributes & { layout: Layout } {
+  const { layout } = attributes;
+  if (attributes.type === "directory") {
+    throw new RustreError("EISDIR", `Cannot open "${path}": is a directory`);
+  }
+  if (!layout) throw new RustreError("EINVAL", `Cannot open "${path}": not a regular file`);
+  return { ...attributes, layout };
+}

@@ -1,0 +1,135 @@
+// Calls to the mds: chooses one that is up, retries within the operation's time, gives mutations
+// their ids.
+
+import type { ClusterMapCache } from "../shared/cluster_map.ts";
+import type { Environment } from "../shared/environment.ts";
+import { isRustreError, RustreError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
+import type { Logger } from "../shared/logging.ts";
+import type { Endpoint, RpcClient } from "../shared/rpc/client.ts";
+import { mdsService } from "../shared/rpc/protocol.ts";
+import { retrying } from "../shared/rpc/retry.ts";
+import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
+import { type MutationId, Session } from "./session.ts";
+
+export type MdsMethod = keyof typeof mdsService["methods"];
+type MdsRequest<Name extends MdsMethod> = RequestOf<typeof mdsService, Name>;
+type MdsReply<Name extends MdsMethod> = ReplyOf<typeof mdsService, Name>;
+
+export interface MetadataClientOptions {
+  readonly environment: Environment;
+  readonly rpc: RpcClient;
+  readonly maps: ClusterMapCache;
+  readonly log: Logger;
+}
+
+export class MetadataClient implements AsyncDisposable {
+  readonly #options: MetadataClientOptions;
+  /** Spreads clients over the mds. */
+  readonly #spread: number;
+  #session: Session;
+
+  constructor(options: MetadataClientOptions) {
+    this.#options = options;
+    this.#spread = options.environment.random.below(limits.serversMax);
+    this.#session = this.#newSession();
+  }
+
+  /** Calls an operation that reads, or that may simply be done again. */
+  call<Name extends MdsMethod>(
+    name: Name,
+    request: MdsRequest<Name>,
+    signal?: AbortSignal,
+  ): Promise<MdsReply<Name>> {
+    return this.#retrying(
+      signal,
+      (endpoint) => this.#options.rpc.call(endpoint, mdsService, name, request, { signal }),
+    );
+  }
+
+  /** Calls a mutation: it has its effect once, however often it is sent. */
+  async mutate<Name extends MdsMethod>(
+    name: Name,
+    request: Omit<MdsRequest<Name>, keyof MutationId>,
+    signal?: AbortSignal,
+  ): Promise<MdsReply<Name>> {
+    if (this.#session.isOver) await this.#replaceSession();
+    const session = this.#session;
+    let tries = 0;
+    const attempt = () =>
+      session.run((id) => {
+        const whole = { ...request, ...id } as MdsRequest<Name>;
+        return this.#retrying(signal, (endpoint) => {
+          tries++;
+          return this.#options.rpc.call(endpoint, mdsService, name, whole, { signal });
+        });
+      }, signal);
+    try {
+      return await attempt();
+    } catch (error) {
+      // Refused at the first try, it was not carried out: it may go under a new session. After
+      // several it may have been, under the old one, and nobody remembers.
+      if (!isRustreError(error, "SESSION_OVER") || tries > 1) throw error;
+    }
+    await this.#replaceSession(session);
+    return this.#session.run(
+      (id) => this.call(name, { ...request, ...id } as MdsRequest<Name>, signal),
+      signal,
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #replaceSession(old = this.#session): Promise<void> {
+    if (this.#session !== old) return;
+    this.#session = this.#newSession();
+    await old.close();
+  }
+
+  #newSession(): Session {
+    const { environment, log, rpc } = this.#options;
+    const calls = {
+      open: async (clientId: string, signal?: AbortSignal) => {
+        await this.call("openSession", { clientId }, signal);
+      },
+      renew: async (clientId: string, signal: AbortSignal) => {
+        await this.call("renewSession", { clientId }, signal);
+      },
+      close: async (clientId: string) => {
+        const timeoutMs = limits.closeSessionTimeoutMs;
+        await rpc.call(this.#endpoint(0), mdsService, "closeSession", { clientId }, { timeoutMs });
+      },
+    };
+    return new Session(environment, calls, log);
+  }
+
+  #retrying<T>(
+    signal: AbortSignal | undefined,
+    attempt: (endpoint: Endpoint) => Promise<T>,
+  ): Promise<T> {
+    const { environment, maps } = this.#options;
+    return retrying({
+      environment,
+      timeoutMs: limits.operationTimeoutMs,
+      signal,
+      refreshMap: () => maps.refresh(),
+    }, async (tryNumber) => {
+      if (!maps.current) await maps.get(signal);
+      return attempt(this.#endpoint(tryNumber));
+    });
+  }
+
+  /** Each try goes to the next mds that is up. */
+  #endpoint(tryNumber: number): Endpoint {
+    const up = this.#options.maps.current?.mds.filter((mds) => mds.state === "up") ?? [];
+    const chosen = up[(this.#spread + tryNumber) % up.length];
+    if (!chosen) throw new RustreError("UNREACHABLE", "Cannot reach an mds: none is up");
+    return { address: chosen.address, role: "mds" };
+  }
+}

@@ -1,0 +1,187 @@
+// Calls to the OSTs: reads and writes pieces of objects, chooses replicas, retries. Knows layouts,
+// not names.
+
+import { type ClusterMapCache, endpointOfTarget, targetOf } from "../shared/cluster_map.ts";
+import type { Environment } from "../shared/environment.ts";
+import { isRustreError, RustreError } from "../shared/errors.ts";
+import { objectId, type Piece, targetsOfObject } from "../shared/layout.ts";
+import { limits } from "../shared/limits.ts";
+import type { ClusterMap, Layout, Target } from "../shared/model.ts";
+import type { RpcClient } from "../shared/rpc/client.ts";
+import { ossService } from "../shared/rpc/protocol.ts";
+import { retrying } from "../shared/rpc/retry.ts";
+
+export interface ObjectClientOptions {
+  readonly environment: Environment;
+  readonly rpc: RpcClient;
+  readonly maps: ClusterMapCache;
+}
+
+/** What the objects of one file are reached by. */
+export interface FileObjects {
+  readonly ino: number;
+  readonly layout: Layout;
+}
+
+export class ObjectClient {
+  readonly #options: ObjectClientOptions;
+
+  constructor(options: ObjectClientOptions) {
+    this.#options = options;
+  }
+
+  /** Reads one piece from the first of its replicas that has it. */
+  read(file: FileObjects, piece: Piece, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#retrying(signal, (map) => this.#readFromReplicas(map, file, piece, signal));
+  }
+
+  /** Writes one piece to all its replicas; with `sync` onto their disks. */
+  async write(
+    file: FileObjects,
+    piece: Piece,
+    bytes: Uint8Array,
+    options: { sync: boolean; signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    await this.#retrying(options.signal, (map) => {
+      const [primary, ...replicas] = this.#writableTargets(map, file, piece.seq);
+      if (!primary) throw new RustreError("EINVAL", "Cannot write: the layout has no OST");
+      const request = {
+        epoch: map.epoch,
+        object: objectId(file.ino, piece.seq),
+        offsetBytes: piece.offsetInObjectBytes,
+        replicas: replicas.map((target) => target.index),
+        sync: options.sync,
+      };
+      const call = { payload: bytes, signal: options.signal };
+      return this.#options.rpc.call(
+        endpointOfTarget(primary),
+        ossService,
+        "writeObject",
+        request,
+        call,
+      );
+    });
+  }
+
+  /** Makes an object at least so long, on all its replicas; what it gains are zeros. */
+  async extend(
+    file: FileObjects,
+    seq: number,
+    lengthBytes: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.#retrying(signal, async (map) => {
+      const object = objectId(file.ino, seq);
+      const request = { epoch: map.epoch, object, lengthBytes, extend: true };
+      await Promise.all(
+        this.#writableTargets(map, file, seq).map((target) =>
+          this.#options.rpc.call(endpointOfTarget(target), ossService, "resizeObject", request, {
+            signal,
+          })
+        ),
+      );
+    });
+  }
+
+  /** Puts objects and their directory entries onto the disks of all their replicas. */
+  async sync(file: FileObjects, seqs: Iterable<number>, signal?: AbortSignal): Promise<void> {
+    const objectsByTarget = new Map<number, string[]>();
+    for (const seq of seqs) {
+      for (const index of targetsOfObject(file.layout, seq)) {
+        const objects = objectsByTarget.get(index) ?? [];
+        objects.push(objectId(file.ino, seq));
+        objectsByTarget.set(index, objects);
+      }
+    }
+    await Promise.all(
+      [...objectsByTarget].map(([index, objects]) => this.#syncTarget(index, objects, signal)),
+    );
+  }
+
+  async #syncTarget(index: number, objects: string[], signal?: AbortSignal): Promise<void> {
+    for (let first = 0; first < objects.length; first += limits.objectsPerSyncMax) {
+      const batch = objects.slice(first, first + limits.objectsPerSyncMax);
+      await this.#retrying(signal, (map) => {
+        const endpoint = endpointOfTarget(requireUp(targetOf(map, index)));
+        const request = { epoch: map.epoch, objects: batch };
+        return this.#options.rpc.call(endpoint, ossService, "syncObjects", request, { signal });
+      });
+    }
+  }
+
+  async #readFromReplicas(
+    map: ClusterMap,
+    file: FileObjects,
+    piece: Piece,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array> {
+    const targets = targetsOfObject(file.layout, piece.seq).map((index) => targetOf(map, index));
+    const up = targets.filter((target) => target.state === "up");
+    const failures: RustreError[] = targets.filter((target) => target.state !== "up").map(isDown);
+    for (const [position, target] of up.entries()) {
+      // With another replica to turn to, a server that hangs is not waited for.
+      const isLast = position === up.length - 1;
+      const timeoutMs = isLast ? limits.callTimeoutMs : limits.replicaTimeoutMs;
+      try {
+        return await this.#readFrom(target, map.epoch, file, piece, { signal, timeoutMs });
+      } catch (error) {
+        if (!isRustreError(error) || signal?.aborted) throw error;
+        failures.push(error);
+      }
+    }
+    // A replica that may come back is worth another try, before lost bytes are reported.
+    throw failures.find((error) => error.retry !== "never") ?? failures[0] ??
+      new RustreError("DATA_MISSING", "Cannot read: the object has no replica");
+  }
+
+  async #readFrom(
+    target: Target,
+    epoch: number,
+    file: FileObjects,
+    piece: Piece,
+    options: { signal: AbortSignal | undefined; timeoutMs: number },
+  ): Promise<Uint8Array> {
+    const request = {
+      epoch,
+      object: objectId(file.ino, piece.seq),
+      offsetBytes: piece.offsetInObjectBytes,
+      lengthBytes: piece.lengthBytes,
+    };
+    const endpoint = endpointOfTarget(target);
+    const { rpc } = this.#options;
+    const { payload } = await rpc.download(endpoint, ossService, "readObject", request, options);
+    if (payload.length === piece.lengthBytes) return payload;
+    throw new RustreError(
+      "DATA_MISSING",
+      `OST ${target.index} sent ${payload.length} of ${piece.lengthBytes} bytes of object ` +
+        request.object,
+    );
+  }
+
+  /** Every replica of an object; a write that one would miss is refused. */
+  #writableTargets(map: ClusterMap, file: FileObjects, seq: number): Target[] {
+    return targetsOfObject(file.layout, seq).map((index) => requireUp(targetOf(map, index)));
+  }
+
+  #retrying<T>(
+    signal: AbortSignal | undefined,
+    attempt: (map: ClusterMap) => Promise<T>,
+  ): Promise<T> {
+    const { environment, maps } = this.#options;
+    return retrying({
+      environment,
+      timeoutMs: limits.operationTimeoutMs,
+      signal,
+      refreshMap: () => maps.refresh(),
+    }, async () => attempt(maps.current ?? await maps.get(signal)));
+  }
+}
+
+function isDown(target: Target): RustreError {
+  return new RustreError("TARGET_DOWN", `OST ${target.index} is down`);
+}
+
+function requireUp(target: Target): Target {
+  if (target.state !== "up") throw isDown(target);
+  return target;
+}

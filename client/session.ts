@@ -1,0 +1,120 @@
+// The client's session at the mds: opened with the first mutation, renewed while the client lives,
+// ended when it closes. Numbers the mutations, and keeps those under way within the window of replies
+// that the mds remembers.
+
+import { type Environment, randomHex } from "../shared/environment.ts";
+import { isRustreError, RustreError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
+import type { Logger } from "../shared/logging.ts";
+import { Periodic } from "../shared/periodic.ts";
+
+export interface MutationId {
+  readonly clientId: string;
+  readonly requestId: number;
+}
+
+/** The calls that a session makes; metadata_client.ts gives them. */
+export interface SessionCalls {
+  open(clientId: string, signal?: AbortSignal): Promise<void>;
+  renew(clientId: string, signal: AbortSignal): Promise<void>;
+  close(clientId: string): Promise<void>;
+}
+
+/** One client id with its lease. After its end it stays over; the owner starts another. */
+export class Session {
+  readonly #clientId: string;
+  readonly #calls: SessionCalls;
+  readonly #environment: Environment;
+  readonly #log: Logger;
+  #opening: Promise<void> | undefined;
+  #renewal: Periodic | undefined;
+  #over = false;
+  #nextRequestId = 1;
+  /** Mutations under way, oldest first. */
+  readonly #underWay = new Set<number>();
+  #waiting: (() => void)[] = [];
+
+  constructor(environment: Environment, calls: SessionCalls, log: Logger) {
+    this.#environment = environment;
+    this.#calls = calls;
+    this.#log = log;
+    this.#clientId = randomHex(environment.random, 16);
+  }
+
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  /** Runs `mutation` with an id of its own; all its tries carry that id. */
+  async run<T>(
+    mutation: (id: MutationId) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    await this.#ensureOpen(signal);
+    while (this.#isWindowFull()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const requestId = this.#nextRequestId++;
+    this.#underWay.add(requestId);
+    try {
+      return await mutation({ clientId: this.#clientId, requestId });
+    } catch (error) {
+      if (isRustreError(error, "SESSION_OVER")) this.#end();
+      throw error;
+    } finally {
+      this.#underWay.delete(requestId);
+      for (const resolve of this.#waiting.splice(0)) resolve();
+    }
+  }
+
+  /** Ends the session at the mds too, which then removes what is still pending. */
+  async close(): Promise<void> {
+    const wasOpen = this.#opening !== undefined && !this.#over;
+    this.#end();
+    await this.#renewal?.close();
+    if (!wasOpen) return;
+    try {
+      await this.#calls.close(this.#clientId);
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+      // The mds ends the session itself when the lease is over.
+      this.#log.debug("Cannot close the session", { reason: error.message });
+    }
+  }
+
+  #isWindowFull(): boolean {
+    const [oldest] = this.#underWay;
+    return oldest !== undefined && this.#nextRequestId - oldest >= limits.repliesPerClient;
+  }
+
+  async #ensureOpen(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#over) throw new RustreError("SESSION_OVER", "The client's session is over");
+    this.#opening ??= this.#open(signal).catch((error) => {
+      this.#opening = undefined;
+      throw error;
+    });
+    await this.#opening;
+  }
+
+  async #open(signal: AbortSignal | undefined): Promise<void> {
+    await this.#calls.open(this.#clientId, signal);
+    this.#renewal = new Periodic({
+      clock: this.#environment.clock,
+      intervalMs: limits.sessionRenewMs,
+      task: (stop) => this.#renew(stop),
+    });
+  }
+
+  async #renew(stop: AbortSignal): Promise<void> {
+    try {
+      await this.#calls.renew(this.#clientId, stop);
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+      if (stop.aborted) return;
+      this.#log.warn("Cannot renew the session", { reason: error.message });
+      if (error.code === "SESSION_OVER") this.#over = true;
+    }
+  }
+
+  #end(): void {
+    this.#over = true;
+  }
+}

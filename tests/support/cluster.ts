@@ -1,0 +1,189 @@
+// A whole cluster and its clients in one thread: memory store, memory objects, memory network, and a
+// clock that jumps. Hosts can be killed and started again; what they kept stays.
+
+import { Cluster } from "../../client/mod.ts";
+import type { FileSystem } from "../../client/mod.ts";
+import { type MdsOptions, type RunningMds, startMds } from "../../mds/start.ts";
+import { type RunningMgs, startMgs } from "../../mgs/start.ts";
+import { MemoryTarget } from "../../oss/memory_store.ts";
+import { type RunningOss, startOss } from "../../oss/start.ts";
+import type { Environment } from "../../shared/environment.ts";
+import { loggerOf } from "../../shared/logging.ts";
+import type { Caller } from "../../shared/model.ts";
+import { MemoryStore } from "../../shared/store/memory.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { MemoryNetwork } from "./memory_network.ts";
+import { SeededRandom } from "./seeded_random.ts";
+import { VirtualClock } from "./virtual_clock.ts";
+
+export const root: Caller = { uid: 0, gid: 0, groups: [] };
+const mgsAddress = { host: "mgs0", port: 9400 };
+
+type RunningServer = RunningMgs | RunningMds | RunningOss;
+
+export interface TestClusterOptions {
+  readonly seed?: number;
+  readonly osts?: number;
+  /** Puts something between the mds and the store. */
+  readonly mdsStore?: (store: Store) => Store;
+}
+
+export class TestCluster {
+  readonly clock: VirtualClock;
+  readonly network = new MemoryNetwork();
+  readonly store: Store;
+  readonly targets: MemoryTarget[];
+  readonly servers = new Map<string, RunningServer>();
+  readonly #random: SeededRandom;
+  readonly #options: TestClusterOptions;
+  readonly #clients: Cluster[] = [];
+
+  constructor(clock: VirtualClock, options: TestClusterOptions) {
+    this.clock = clock;
+    this.#options = options;
+    this.#random = new SeededRandom(options.seed ?? 1);
+    this.store = new MemoryStore(clock);
+    this.targets = Array.from(
+      { length: options.osts ?? 4 },
+      () => new MemoryTarget(this.#random),
+    );
+  }
+
+  environment(host: string): Environment {
+    const { clock } = this;
+    return { clock, random: this.#random, transport: this.network.transport(host) };
+  }
+
+  async startAll(): Promise<void> {
+    await this.startMgs();
+    await this.startMds();
+    for (const index of this.targets.keys()) await this.startOss(index);
+    await this.allUp();
+  }
+
+  async startMgs(name = "mgs0"): Promise<RunningMgs> {
+    const mgs = await startMgs({ ...this.#common(name), store: this.store, clusterName: "test" });
+    this.servers.set(name, mgs);
+    return mgs;
+  }
+
+  async startMds(name = "mds0", options: Partial<MdsOptions> = {}): Promise<RunningMds> {
+    const mds = await startMds({
+      ...this.#common(name),
+      store: this.#options.mdsStore?.(this.store) ?? this.store,
+      clusterName: "test",
+      mgs: [mgsAddress],
+      rootOwner: { uid: 0, gid: 0 },
+      ...options,
+    });
+    this.servers.set(name, mds);
+    await mds.registered;
+    return mds;
+  }
+
+  async startOss(targetIndex: number): Promise<RunningOss> {
+    const name = `oss${targetIndex}`;
+    const oss = await startOss({
+      ...this.#common(name),
+      mgs: [mgsAddress],
+      storage: this.targets[targetIndex]!,
+      targetIndex,
+    });
+    this.servers.set(name, oss);
+    await oss.registered;
+    return oss;
+  }
+
+  /** Waits until the map shows every server that was started, up. */
+  async allUp(): Promise<void> {
+    await using cluster = this.connect("watcher");
+    for (;;) {
+      const map = await cluster.map();
+      const all = [...map.mgs, ...map.mds, ...map.targets];
+      if (all.every((server) => server.state === "up") && all.length === this.servers.size) return;
+      await this.sleep(100);
+    }
+  }
+
+  connect(host = `client${this.#clients.length}`): Cluster {
+    const cluster = new Cluster({ mgs: [mgsAddress], environment: this.environment(host) });
+    this.#clients.push(cluster);
+    return cluster;
+  }
+
+  fileSystem(caller: Caller = root): FileSystem {
+    return this.connect().fileSystem(caller);
+  }
+
+  /** Stops a server as SIGTERM does. */
+  async stop(name: string): Promise<void> {
+    await this.servers.get(name)!.close();
+    this.servers.delete(name);
+  }
+
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.clock.setTimer(resolve, delayMs));
+  }
+
+  /** Waits until `condition` holds; the test fails after `timeoutMs` of virtual time. */
+  async eventually(
+    condition: () => boolean | Promise<boolean>,
+    timeoutMs = 120_000,
+  ): Promise<void> {
+    const endMs = this.clock.monotonicMs() + timeoutMs;
+    while (!(await condition())) {
+      if (this.clock.monotonicMs() > endMs) throw new Error("It did not happen in time");
+      await this.sleep(100);
+    }
+  }
+
+  /** Bytes and objects on all OSTs. */
+  usage(): { bytes: number; objects: number } {
+    let [bytes, objects] = [0, 0];
+    for (const { disk } of this.targets) {
+      objects += disk.objects.size;
+      for (const { lengthBytes } of disk.objects.values()) bytes += lengthBytes;
+    }
+    return { bytes, objects };
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients) await client.close();
+    for (const name of [...this.servers.keys()].reverse()) await this.stop(name);
+    await this.store.close();
+  }
+
+  #common(host: string) {
+    return {
+      environment: this.environment(host),
+      listen: { host, port: host.startsWith("mgs") ? mgsAddress.port : 0 },
+      advertise: (listening: { host: string; port: number }) => Promise.resolve(listening),
+      nodeId: nodeIdOf(host),
+      hostName: host,
+      version: "test",
+      log: loggerOf(host.replace(/\d+$/, "")),
+    };
+  }
+}
+
+function nodeIdOf(host: string): string {
+  return Array.from(new TextEncoder().encode(host), (byte) => byte.toString(16)).join("")
+    .padEnd(32, "0");
+}
+
+/** Runs `test` on a started cluster in virtual time, and stops the cluster whatever happens. */
+export async function withCluster(
+  options: TestClusterOptions,
+  test: (cluster: TestCluster) => Promise<void>,
+): Promise<void> {
+  const clock = new VirtualClock();
+  const cluster = new TestCluster(clock, options);
+  await clock.run((async () => {
+    try {
+      await cluster.startAll();
+      await test(cluster);
+    } finally {
+      await cluster.close();
+    }
+  })());
+}

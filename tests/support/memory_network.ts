@@ -1,0 +1,192 @@
+// A network in memory: hosts with listeners, connections as pairs of bounded pipes. Hosts can be cut
+// off, as by a crash or a pulled cable. Deterministic: bytes move in microtasks alone.
+
+import type { Address, Connection, Listener, Transport } from "../../shared/environment.ts";
+import { RustreError } from "../../shared/errors.ts";
+
+const pipeBytesMax = 256 * 1024;
+
+/** One direction of a connection. */
+class Pipe {
+  readonly #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  #ended = false;
+  #frozen = false;
+  #changed: (() => void)[] = [];
+
+  async write(data: Uint8Array): Promise<void> {
+    for (let offset = 0; offset < data.length;) {
+      while (!this.#ended && this.#bytes >= pipeBytesMax) await this.#change();
+      if (this.#ended) throw new RustreError("CONNECTION_LOST", "The connection is closed");
+      const part = data.slice(offset, offset + pipeBytesMax - this.#bytes);
+      this.#chunks.push(part);
+      this.#bytes += part.length;
+      offset += part.length;
+      this.#notify();
+    }
+  }
+
+  async read(buffer: Uint8Array): Promise<number | null> {
+    while (this.#frozen || (this.#chunks.length === 0 && !this.#ended)) await this.#change();
+    const chunk = this.#chunks[0];
+    if (!chunk) return null;
+    const count = Math.min(chunk.length, buffer.length);
+    buffer.set(chunk.subarray(0, count));
+    if (count === chunk.length) this.#chunks.shift();
+    else this.#chunks[0] = chunk.subarray(count);
+    this.#bytes -= count;
+    this.#notify();
+    return count;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#frozen = false;
+    this.#notify();
+  }
+
+  freeze(frozen: boolean): void {
+    this.#frozen = frozen;
+    this.#notify();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#changed.push(resolve));
+  }
+
+  #notify(): void {
+    for (const resolve of this.#changed.splice(0)) resolve();
+  }
+}
+
+class MemoryConnection implements Connection {
+  readonly remote: string;
+  readonly #incoming: Pipe;
+  readonly #outgoing: Pipe;
+
+  constructor(remote: string, incoming: Pipe, outgoing: Pipe) {
+    this.remote = remote;
+    this.#incoming = incoming;
+    this.#outgoing = outgoing;
+  }
+
+  read(buffer: Uint8Array): Promise<number | null> {
+    return this.#incoming.read(buffer);
+  }
+
+  write(data: Uint8Array): Promise<void> {
+    return this.#outgoing.write(data);
+  }
+
+  close(): void {
+    this.#incoming.end();
+    this.#outgoing.end();
+  }
+}
+
+class MemoryListener implements Listener {
+  readonly address: Address;
+  readonly #onClose: () => void;
+  readonly #arrived: Connection[] = [];
+  #closed = false;
+  #waiting: ((connection: Connection | null) => void) | undefined;
+
+  constructor(address: Address, onClose: () => void) {
+    this.address = address;
+    this.#onClose = onClose;
+  }
+
+  accept(): Promise<Connection | null> {
+    const first = this.#arrived.shift();
+    if (first) return Promise.resolve(first);
+    if (this.#closed) return Promise.resolve(null);
+    return new Promise((resolve) => this.#waiting = resolve);
+  }
+
+  deliver(connection: Connection): void {
+    if (this.#waiting) this.#waiting(connection);
+    else this.#arrived.push(connection);
+    this.#waiting = undefined;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#onClose();
+    this.#waiting?.(null);
+    this.#waiting = undefined;
+  }
+}
+
+interface Link {
+  readonly hosts: readonly [string, string];
+  readonly pipes: readonly Pipe[];
+}
+
+export class MemoryNetwork {
+  readonly #listeners = new Map<string, MemoryListener>();
+  readonly #links = new Set<Link>();
+  readonly #frozen = new Set<string>();
+  #nextPort = 20_000;
+
+  /** The network as one host sees it. It listens under its own name only. */
+  transport(host: string): Transport {
+    return {
+      listen: (address) => Promise.resolve().then(() => this.#listen(host, address)),
+      connect: (address, options) => this.#connect(host, address, options.signal),
+    };
+  }
+
+  /** The host is gone at once: its connections break, its listeners vanish. */
+  cut(host: string): void {
+    for (const [key, listener] of [...this.#listeners]) {
+      if (listener.address.host === host) this.#listeners.delete(key);
+    }
+    for (const link of this.#links) {
+      if (!link.hosts.includes(host)) continue;
+      for (const pipe of link.pipes) pipe.end();
+      this.#links.delete(link);
+    }
+  }
+
+  /** The host hangs: connections stay, nothing arrives. */
+  freeze(host: string, frozen = true): void {
+    if (frozen) this.#frozen.add(host);
+    else this.#frozen.delete(host);
+    for (const link of this.#links) {
+      if (link.hosts.includes(host)) { for (const pipe of link.pipes) pipe.freeze(frozen); }
+    }
+  }
+
+  /** Connections of a host that are open. */
+  connectionsOf(host: string): number {
+    return [...this.#links].filter((link) => link.hosts.includes(host)).length;
+  }
+
+  #listen(host: string, address: Address): Listener {
+    const port = address.port === 0 ? this.#nextPort++ : address.port;
+    const key = `${host}:${port}`;
+    if (this.#listeners.has(key)) {
+      throw new RustreError("EBUSY", `Cannot listen on ${key}: the address is in use`);
+    }
+    const listener = new MemoryListener({ host, port }, () => {
+      if (this.#listeners.get(key) === listener) this.#listeners.delete(key);
+    });
+    this.#listeners.set(key, listener);
+    return listener;
+  }
+
+  #connect(from: string, address: Address, signal: AbortSignal): Promise<Connection> {
+    const key = `${address.host}:${address.port}`;
+    const unreachable = () => new RustreError("UNREACHABLE", `Cannot connect to ${key}`);
+    const listener = this.#listeners.get(key);
+    if (!listener || signal.aborted) return Promise.reject(unreachable());
+    const [there, back] = [new Pipe(), new Pipe()];
+    if (this.#frozen.has(from) || this.#frozen.has(address.host)) {
+      there.freeze(true);
+      back.freeze(true);
+    }
+    this.#links.add({ hosts: [from, address.host], pipes: [there, back] });
+    listener.deliver(new MemoryConnection(from, there, back));
+    return Promise.resolve(new MemoryConnection(key, back, there));
+  }
+}
