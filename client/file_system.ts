@@ -33,7 +33,8 @@ export interface NewFileOptions extends CallOptions {
 export interface WriteFileOptions extends NewFileOptions {
   /** Take the place of an existing file, atomically, when the new one is closed. */
   readonly replace?: boolean | undefined;
-  /** The modification time that the file gets at the close. */
+  /** The times that the file gets at the close, which are else those of the close. */
+  readonly atimeNs?: bigint | undefined;
   readonly mtimeNs?: bigint | undefined;
 }
 
@@ -57,6 +58,11 @@ export class FileSystem {
     this.#metadata = metadata;
     this.#objects = objects;
     this.#caller = caller;
+  }
+
+  /** As whom everything is done. */
+  get caller(): Caller {
+    return this.#caller;
   }
 
   // ── reading the tree ─────────────────────────────────────────────────────────────────────────
@@ -243,7 +249,7 @@ export class FileSystem {
 
   /** Opens a file to be written as a whole; it appears under its name when it is closed. */
   async create(path: string, options: WriteFileOptions = {}): Promise<OpenFile> {
-    const { replace = false, mtimeNs } = options;
+    const { replace = false, atimeNs, mtimeNs } = options;
     const attributes = await this.#create(path, options, { pending: true, replace });
     const { ino } = attributes;
     return new OpenFile({
@@ -253,14 +259,14 @@ export class FileSystem {
       mode: "new",
       ending: {
         commit: async (sizes, signal) => {
-          const request = { caller: this.#caller, ino, mtimeNs, ...sizes };
+          const request = { caller: this.#caller, ino, atimeNs, mtimeNs, ...sizes };
           const reply = await this.#named(
             `create "${path}"`,
             () => this.#metadata.mutate("commit", request, signal),
           );
           return reply.attributes;
         },
-        abandon: () => this.#quietly(() => this.#metadata.mutate("abort", { ino })),
+        abandon: () => this.#metadata.release("abort", { ino }),
       },
     });
   }
@@ -313,7 +319,7 @@ export class FileSystem {
       return;
     }
     this.#writers.delete(ino);
-    await this.#quietly(() => this.#metadata.mutate("closeWrite", { ino }));
+    await this.#metadata.release("closeWrite", { ino });
   }
 
   async #create(
@@ -327,15 +333,6 @@ export class FileSystem {
       return this.#metadata.mutate("create", request, signal);
     });
     return attributes;
-  }
-
-  /** The lease of the session does it later, where it cannot be done now. */
-  async #quietly(action: () => Promise<unknown>): Promise<void> {
-    try {
-      await action();
-    } catch (error) {
-      if (!isRustreError(error)) throw error;
-    }
   }
 
   /** Errors say what could not be done to what. */

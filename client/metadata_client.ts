@@ -2,6 +2,7 @@
 // their ids.
 
 import type { ClusterMapCache } from "../shared/cluster_map.ts";
+import { withDeadline } from "../shared/deadline.ts";
 import type { Environment } from "../shared/environment.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
@@ -76,6 +77,24 @@ export class MetadataClient implements AsyncDisposable {
       (id) => this.call(name, { ...request, ...id } as MdsRequest<Name>, signal),
       signal,
     );
+  }
+
+  /** A mutation that gives something up: tried a little while, for the session's end does it too. */
+  async release<Name extends MdsMethod>(
+    name: Name,
+    request: Omit<MdsRequest<Name>, keyof MutationId>,
+  ): Promise<void> {
+    const { environment, log } = this.#options;
+    try {
+      await withDeadline(
+        environment.clock,
+        limits.closeSessionTimeoutMs,
+        (signal) => this.mutate(name, request, signal),
+      );
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+      log.debug("Cannot release, the end of the session will", { name, reason: error.message });
+    }
   }
 
   async close(): Promise<void> {

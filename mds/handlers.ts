@@ -1,5 +1,6 @@
 // What an mds answers: one line for each message. Reads and mutations are wrapped once, below.
 
+import { isRustreError } from "../shared/errors.ts";
 import type { Registration } from "../shared/registration.ts";
 import { limits } from "../shared/limits.ts";
 import { mdsService } from "../shared/rpc/protocol.ts";
@@ -22,6 +23,26 @@ type MdsMethod = keyof typeof mdsService["methods"];
 const leaveGarbage: ReadonlySet<MdsMethod> = new Set(
   ["commit", "abort", "unlink", "rename", "setattr"] as const,
 );
+
+/**
+ * Whether a layout can be had is told by the cluster map, and ours may be a moment old: a refusal is
+ * given only on the newest one.
+ */
+function withNewestMap<Request, Reply>(
+  { maps }: MdsContext,
+  handler: (request: Request) => Promise<Reply>,
+): (request: Request) => Promise<Reply> {
+  return async (request) => {
+    const epoch = maps.current?.epoch;
+    try {
+      return await handler(request);
+    } catch (error) {
+      if (!isRustreError(error, "EINVAL", "NOT_ENOUGH_TARGETS")) throw error;
+      if ((await maps.refresh()).epoch === epoch) throw error;
+      return await handler(request);
+    }
+  };
+}
 
 export function mdsHandlers(
   context: MdsContext,
@@ -85,7 +106,7 @@ export function mdsHandlers(
 
     mkdir: mutateNew("mkdir", create.mkdir),
     symlink: mutateNew("symlink", create.symlink),
-    create: mutateNew("create", create.create),
+    create: withNewestMap(context, mutateNew("create", create.create)),
     commit: mutate("commit", create.commit),
     abort: mutate("abort", create.abort),
     link: mutate("link", create.link),

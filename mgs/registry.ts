@@ -167,7 +167,7 @@ export class Registry {
       }
     }
     for (const [index, was, is] of changesOf(before.targets, after.targets)) {
-      this.#logChange({ target: index }, epoch, was, is);
+      this.#logChange({ targetIndex: index }, epoch, was, is);
     }
   }
 

@@ -136,7 +136,7 @@ export class ClusterMapCache implements AsyncDisposable {
         this.#noteAnswer(address);
         return reply;
       } catch (error) {
-        if (!isRustreError(error, ...anotherMgsMayHelp)) throw error;
+        if (signal.aborted || !isRustreError(error, ...anotherMgsMayHelp)) throw error;
         failures.push(messageOf(error));
       }
     }

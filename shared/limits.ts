@@ -114,8 +114,11 @@ export const limits = {
   storeSnapshotMs: 50,
   /** SQLite's page cache, of each process. */
   storeCacheBytes: 64 * MiB,
-  /** Pages in the log that are not in the database file yet, at which they are copied there. */
-  storeLogPages: 8_192,
+  /**
+   * Pages in the log that are not in the database file yet, at which they are copied there, which
+   * stops the event loop: for 5 ms with this many, 50 times in a million creates.
+   */
+  storeLogPages: 4_096,
   /** What the log file is cut to when it is used from its begin again. */
   storeLogBytesKept: 64 * MiB,
 
@@ -188,6 +191,19 @@ export const limits = {
   transferWindow: 16,
   /** Files that a recursive put or get works on at once. */
   filesInFlight: 16,
+  /** Data requests of all files of one put or get: with transferBytes the memory that it takes. */
+  transferRequestsInFlight: 32,
+  /** Branches of a tree that are walked at once; each costs one page of a directory. */
+  branchesInFlight: 8,
+  /** Entries that a recursive remove or change works on at once. */
+  entriesInFlight: 32,
+  /** Entries of a stripe map that `stat` shows: as text, and as JSON. */
+  stripeMapLinesMax: 64,
+  stripeMapRangesMax: 10_000,
+  /** Output of a command that is collected before it is written. */
+  outputBufferBytes: 64 * KiB,
+  /** Work that takes longer shows its progress. */
+  progressDelayMs: 1_000,
   /** `status --watch` */
   statusIntervalMs: 1_000,
 
@@ -234,4 +250,8 @@ assert(
 assert(
   limits.operationTimeoutMs >= limits.callTimeoutMs,
   "an operation must outlast one try",
+);
+assert(
+  limits.storeBatchBytesMax >= limits.transactionBytesMax,
+  "the largest transaction must fit into a batch",
 );

@@ -49,20 +49,24 @@ export function externalAddresses(): string[] {
 const timerDelayMaxMs = 2 ** 31 - 1;
 
 class SystemClock implements Clock {
+  #lastMs = 0;
+  /** What nowMs() is ahead of the monotonic clock. */
   #offsetMs = 0;
 
   /**
-   * The system's time has whole milliseconds, the monotonic clock microseconds. The sum of the
-   * latter and an offset is used as long as it lies within the system's current millisecond, so
-   * that steps of the system's clock show at once.
+   * The system's time has whole milliseconds, the monotonic clock microseconds: the sum of the
+   * latter and an offset is kept within the system's current millisecond. It goes back only when
+   * the system's clock does.
    */
   nowMs(): number {
     const wholeMs = Date.now();
     const monotonicMs = performance.now();
-    const fineMs = monotonicMs + this.#offsetMs;
-    if (fineMs >= wholeMs && fineMs < wholeMs + 1) return fineMs;
-    this.#offsetMs = wholeMs - monotonicMs;
-    return wholeMs;
+    let nowMs = monotonicMs + this.#offsetMs;
+    if (nowMs < wholeMs || this.#lastMs >= wholeMs + 1) nowMs = wholeMs;
+    else if (nowMs >= wholeMs + 1) nowMs = Math.max(wholeMs, this.#lastMs);
+    this.#offsetMs = nowMs - monotonicMs;
+    this.#lastMs = nowMs;
+    return nowMs;
   }
 
   monotonicMs(): number {

@@ -186,6 +186,7 @@ export async function commit(mutation: Mutation, request: MdsRequest<"commit">):
     ...pending.inode,
     sizeBytes: request.sizeBytes,
     dataEndBytes: request.dataEndBytes,
+    atimeNs: request.atimeNs ?? mutation.nowNs,
     mtimeNs: request.mtimeNs ?? mutation.nowNs,
     ctimeNs: mutation.nowNs,
   };

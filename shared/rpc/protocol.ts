@@ -224,6 +224,7 @@ export const mdsService = service("mds", {
       ino: inodeIdSchema,
       sizeBytes: bytesSchema,
       dataEndBytes: bytesSchema,
+      atimeNs: v.optional(timeNsSchema),
       mtimeNs: v.optional(timeNsSchema),
     }),
     attributesReply,

@@ -7,7 +7,7 @@ import type { Clock } from "../environment.ts";
 import { RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Reader, RecentCommits, Version } from "./conflicts.ts";
-import { equalBytes, isEmpty, onlyKey, rangeBeyond, rangeUpTo, showKey } from "./key_range.ts";
+import { equalBytes, equalRows, isEmpty, rangeBeyond, rangeUpTo, showKey } from "./key_range.ts";
 import type {
   GetOptions,
   Key,
@@ -16,7 +16,8 @@ import type {
   OpenTransaction,
   RangeOptions,
 } from "./store.ts";
-import { applyWrite, type KeyWrite, type RangePiece, WriteBuffer } from "./write_buffer.ts";
+import { checkKey, checkRange, conflict, tooLarge } from "./transaction_checks.ts";
+import { applyWrite, mergeWrites, type RangePiece, WriteBuffer } from "./write_buffer.ts";
 
 /** The newest committed state, as one moment until the engine is given the next turn. */
 export interface CommittedState {
@@ -281,7 +282,7 @@ export class BufferedTransaction implements OpenTransaction, Reader {
   #readPiece(piece: RangePiece, options: Required<RangeOptions>, found: KeyValue[]): void {
     const { limit, reverse, snapshot } = options;
     if (piece.cleared) {
-      return merge([], this.#buffer.inRange(piece, reverse), options, found);
+      return mergeWrites([], this.#buffer.inRange(piece, reverse), options, found);
     }
     this.#beginRead();
     const rows: KeyValue[] = [];
@@ -292,7 +293,7 @@ export class BufferedTransaction implements OpenTransaction, Reader {
       exhausted = page.length < wanted;
       const lastKey = page.at(-1)?.key;
       const covered = exhausted ? rest : rangeUpTo(rest, lastKey!, reverse);
-      merge(page, this.#buffer.inRange(covered, reverse), options, found);
+      mergeWrites(page, this.#buffer.inRange(covered, reverse), options, found);
       for (const row of page) rows.push(row);
       if (!exhausted) rest = rangeBeyond(rest, lastKey!, reverse);
     }
@@ -405,69 +406,4 @@ export class BufferedTransaction implements OpenTransaction, Reader {
     const error = this.tooOld();
     if (error !== undefined) throw error;
   }
-}
-
-/** Appends to `found` the rows with the writes applied, both in the same order, up to the limit. */
-function merge(
-  rows: readonly KeyValue[],
-  writes: readonly KeyWrite[],
-  { limit, reverse = false }: RangeOptions,
-  found: KeyValue[],
-): void {
-  let nextRow = 0;
-  let nextWrite = 0;
-  while (found.length < limit) {
-    const row = rows[nextRow];
-    const own = writes[nextWrite];
-    if (own === undefined || (row !== undefined && comesBefore(row.key, own.key, reverse))) {
-      if (row === undefined) return;
-      found.push(row);
-      nextRow++;
-      continue;
-    }
-    nextWrite++;
-    const overwrites = row?.key === own.key;
-    if (overwrites) nextRow++;
-    const value = applyWrite(own.key, own.write, overwrites ? row?.value : undefined);
-    if (value !== undefined) found.push({ key: own.key, value });
-  }
-}
-
-function comesBefore(left: Key, right: Key, reverse: boolean): boolean {
-  return reverse ? left > right : left < right;
-}
-
-function equalRows(left: readonly KeyValue[], right: readonly KeyValue[]): boolean {
-  return left.length === right.length && left.every((row, index) => {
-    const other = right[index]!;
-    return row.key === other.key && equalBytes(row.value, other.value);
-  });
-}
-
-function checkKey(key: Key, bytesMax: number = limits.keyBytesMax): void {
-  if (key.length > bytesMax) {
-    throw tooLarge(`Cannot use ${showKey(key)}: a key of ${key.length} bytes is over ${bytesMax}`);
-  }
-  let union = 0;
-  for (let index = 0; index < key.length; index++) union |= key.charCodeAt(index);
-  assert(union <= 0xff, `the key ${showKey(key)} is not a byte string`);
-}
-
-function checkRange(range: KeyRange): void {
-  // One byte more, for the end of a range that holds the longest key.
-  checkKey(range.begin, limits.keyBytesMax + 1);
-  checkKey(range.end, limits.keyBytesMax + 1);
-  assert(range.begin <= range.end, "a range must not end before it begins");
-}
-
-function conflict(what: Key | KeyRange): RustreError {
-  const { begin } = typeof what === "string" ? onlyKey(what) : what;
-  return new RustreError(
-    "CONFLICT",
-    `Cannot commit: a concurrent transaction changed what was read at ${showKey(begin)}`,
-  );
-}
-
-function tooLarge(message: string): RustreError {
-  return new RustreError("TRANSACTION_TOO_LARGE", message);
 }

@@ -1,6 +1,6 @@
 // Small questions about key ranges that every part of the store asks.
 
-import { bytesToKey, type Key, keyAfter, type KeyRange } from "./store.ts";
+import { type Key, keyAfter, type KeyRange, type KeyValue } from "./store.ts";
 
 export function contains(range: KeyRange, key: Key): boolean {
   return range.begin <= key && key < range.end;
@@ -39,6 +39,13 @@ export function equalBytes(left: Uint8Array | undefined, right: Uint8Array | und
   return true;
 }
 
+export function equalRows(left: readonly KeyValue[], right: readonly KeyValue[]): boolean {
+  return left.length === right.length && left.every((row, index) => {
+    const other = right[index]!;
+    return row.key === other.key && equalBytes(row.value, other.value);
+  });
+}
+
 /** The first index of the sorted `keys` whose key is not below `key`. */
 export function lowerBound(keys: readonly Key[], key: Key): number {
   let low = 0;
@@ -60,9 +67,4 @@ export function showKey(key: Key): string {
     (byte) => "\\x" + byte.charCodeAt(0).toString(16).padStart(2, "0"),
   );
   return `"${shown}${key.length > shownCharactersMax ? "…" : ""}"`;
-}
-
-/** The same as {@link showKey} for bytes as SQLite gives them. */
-export function showKeyBytes(bytes: Uint8Array): string {
-  return showKey(bytesToKey(bytes));
 }

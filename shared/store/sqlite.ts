@@ -16,7 +16,12 @@ import {
 } from "./buffered_transaction.ts";
 import { CommitSignal } from "./commit_signal.ts";
 import { RecentCommits, type Version } from "./conflicts.ts";
-import { isSqliteError, openSqliteDatabase, type SqliteDatabase } from "./sqlite_database.ts";
+import {
+  isSqliteError,
+  openError,
+  openSqliteDatabase,
+  type SqliteDatabase,
+} from "./sqlite_database.ts";
 import type { Key, KeyRange, KeyValue, OpenTransaction, Store } from "./store.ts";
 
 /** A commit that waits for its batch. */
@@ -63,11 +68,16 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
     this.url = url;
     this.clock = clock;
     this.#database = openSqliteDatabase(absolutePath(path), faults.pagesMax);
-    this.#dataVersion = this.#database.dataVersion();
-    this.#conflictStamp = this.#database.conflictStamp();
-    this.#signal = new CommitSignal(this.#database.signalPath, this.#database.handle);
-    this.#signal.raise();
-    this.#logFile = openSync(this.#database.logPath, "r");
+    try {
+      this.#dataVersion = this.#database.dataVersion();
+      this.#conflictStamp = this.#database.conflictStamp();
+      this.#signal = new CommitSignal(this.#database.signalPath, this.#database.handle);
+      this.#signal.raise();
+      this.#logFile = openSync(this.#database.logPath, "r");
+    } catch (error) {
+      this.#database.close();
+      throw openError(path, error);
+    }
     this.#syncLog = faults.syncLog ?? (() => syncFile(this.#logFile));
     // What is in the file now may be in another process's page cache only.
     this.#foreignVersion = this.recent.record([], []);
@@ -150,11 +160,12 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
   #noticeForeignCommits(): boolean {
     const dataVersion = this.#database.dataVersion();
     if (dataVersion === this.#dataVersion) return false;
-    this.#dataVersion = dataVersion;
-    this.#foreignVersion = this.recent.record([], []);
     const stamp = this.#database.conflictStamp();
+    this.#foreignVersion = this.recent.record([], []);
     if (stamp !== this.#conflictStamp) this.#unverifiableVersion = this.#foreignVersion;
     this.#conflictStamp = stamp;
+    this.#dataVersion = dataVersion;
+    this.recent.trim(this.clock.monotonicMs());
     return true;
   }
 
@@ -187,7 +198,11 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
   async #commitQueue(): Promise<void> {
     try {
       while (this.#queue.length > 0) {
-        await this.#lockForWriting();
+        if (!this.#tryLockForWriting()) {
+          await this.#waitForLock();
+          continue;
+        }
+        // Nothing is awaited under the lock: a read in between would begin its own snapshot.
         this.#batch = this.#takeBatch();
         await this.#acknowledge(this.#commitBatch(this.#batch));
         this.#batch = [];
@@ -200,18 +215,19 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
     }
   }
 
+  #tryLockForWriting(): boolean {
+    this.#releaseSnapshot();
+    return this.#database.tryBeginWrite();
+  }
+
   /** Other processes hold the lock for one batch at a time, never across a sync. */
-  async #lockForWriting(): Promise<void> {
-    for (;;) {
-      this.#releaseSnapshot();
-      if (this.#database.tryBeginWrite()) return;
-      await sleep(this.clock, limits.storeLockRetryMs);
-      this.#queue = this.#queue.filter(({ transaction, reject }) => {
-        const tooOld = transaction.tooOld();
-        if (tooOld !== undefined) reject(tooOld);
-        return tooOld === undefined;
-      });
-    }
+  async #waitForLock(): Promise<void> {
+    await sleep(this.clock, limits.storeLockRetryMs);
+    this.#queue = this.#queue.filter(({ transaction, reject }) => {
+      const tooOld = transaction.tooOld();
+      if (tooOld !== undefined) reject(tooOld);
+      return tooOld === undefined;
+    });
   }
 
   #takeBatch(): PendingCommit[] {
@@ -228,17 +244,17 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
 
   /** Under the write lock, which it gives back. Returns what is committed; rejects the others. */
   #commitBatch(batch: readonly PendingCommit[]): PendingCommit[] {
-    const accepted: PendingCommit[] = [];
+    const refused = new Set<PendingCommit>();
     let versionBefore = this.recent.version;
     try {
       this.#noticeForeignCommits();
       versionBefore = this.recent.version;
       for (const pending of batch) {
         const writes = validatedWrites(pending);
-        if (writes === undefined) continue;
-        accepted.push(pending);
-        this.#apply(pending.transaction, writes);
+        if (writes === undefined) refused.add(pending);
+        else this.#apply(pending.transaction, writes);
       }
+      const accepted = batch.filter((pending) => !refused.has(pending));
       const raisesStamp = accepted.some(({ transaction }) => transaction.hasWriteConflictRanges);
       if (raisesStamp) this.#database.raiseConflictStamp();
       this.#database.commit();
@@ -249,7 +265,8 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
       this.#database.rollback();
       this.recent.revertTo(versionBefore);
       if (!isSqliteError(error, "full")) throw error;
-      this.#commitOneByOne(accepted, error);
+      this.#checkpoint();
+      this.#commitOneByOne(batch.filter((pending) => !refused.has(pending)), error);
       return [];
     }
   }
@@ -263,7 +280,10 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
     this.recent.record(transaction.writtenKeys(), transaction.writtenRanges());
   }
 
-  /** The disk was full for all of them together; some may fit, or even make space. */
+  /**
+   * The disk was full for all of them together; some may fit into the log, now that it is copied,
+   * or even make space.
+   */
   #commitOneByOne(pending: PendingCommit[], cause: unknown): void {
     const [only] = pending;
     if (pending.length === 1) {
@@ -311,11 +331,15 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
   #checkpointIfLong(): void {
     this.#releaseSnapshot();
     const { logPages, copiedPages } = this.#database.logState();
-    if (logPages - copiedPages < limits.storeLogPages) return;
+    if (logPages - copiedPages >= limits.storeLogPages) this.#checkpoint();
+  }
+
+  #checkpoint(): void {
+    this.#releaseSnapshot();
     try {
       this.#database.checkpoint();
     } catch (error) {
-      // Both leave the log as it is, and the next batch tries again.
+      // All leave the log as it is, and the next batch tries again.
       if (!isSqliteError(error, "full", "busy", "locked")) throw error;
     }
   }

@@ -8,9 +8,10 @@ import {
   existsSync,
   fsyncSync,
   openSync,
+  realpathSync,
   statSync,
 } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { messageOf, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -35,19 +36,21 @@ const schema = [
   `PRAGMA user_version = ${formatVersion}`,
 ];
 
-/** The primary result codes of SQLite that mean something here. */
+/** The result codes of SQLite that mean something here; without their details where below 256. */
 const resultCodes = {
-  busy: 5,
-  locked: 6,
-  readOnly: 8,
-  corrupt: 11,
-  full: 13,
-  cannotOpen: 14,
-  notADatabase: 26,
+  busy: [5],
+  locked: [6],
+  readOnly: [8],
+  corrupt: [11],
+  // The second: no space for the index of the log (SQLITE_IOERR_SHMSIZE).
+  full: [13, 4874],
+  cannotOpen: [14],
+  notADatabase: [26],
 } as const;
 
 type ResultName = keyof typeof resultCodes;
 
+/** All statements run through get(): run() also makes an object of counts, at a microsecond each. */
 type Row = unknown[];
 
 export interface CheckpointState {
@@ -129,30 +132,30 @@ export class SqliteDatabase {
   }
 
   put(key: Key, value: Uint8Array): void {
-    this.#put.run(scratchBytes(key), value);
+    this.#put.get(scratchBytes(key), value);
   }
 
   delete(key: Key): void {
-    this.#delete.run(scratchBytes(key));
+    this.#delete.get(scratchBytes(key));
   }
 
   deleteRange(range: KeyRange): void {
-    this.#deleteRange.run(keyToBytes(range.begin), keyToBytes(range.end));
+    this.#deleteRange.get(keyToBytes(range.begin), keyToBytes(range.end));
   }
 
   /** From the next statement on all reads are of one moment, until {@link endRead}. */
   beginRead(): void {
-    this.#beginRead.run();
+    this.#beginRead.get();
   }
 
   endRead(): void {
-    if (this.#database.isTransaction) this.#commit.run();
+    if (this.#database.isTransaction) this.#commit.get();
   }
 
   /** Takes the write lock of the file; false when another process has it. */
   tryBeginWrite(): boolean {
     try {
-      this.#beginWrite.run();
+      this.#beginWrite.get();
       return true;
     } catch (error) {
       if (isSqliteError(error, "busy", "locked")) return false;
@@ -161,12 +164,12 @@ export class SqliteDatabase {
   }
 
   commit(): void {
-    this.#commit.run();
+    this.#commit.get();
   }
 
   /** Ends the transaction, if the error that led here has not done so. */
   rollback(): void {
-    if (this.#database.isTransaction) this.#rollback.run();
+    if (this.#database.isTransaction) this.#rollback.get();
   }
 
   /** Differs from its last value when another process has committed. Begins the read. */
@@ -179,7 +182,7 @@ export class SqliteDatabase {
   }
 
   raiseConflictStamp(): void {
-    this.#raiseStamp.run();
+    this.#raiseStamp.get();
   }
 
   logState(): CheckpointState {
@@ -197,9 +200,11 @@ export class SqliteDatabase {
   }
 }
 
-/** Opens the store in the file at `path`, or makes it. */
-export function openSqliteDatabase(path: string, pagesMax?: number): SqliteDatabase {
-  checkPlace(path);
+/** Opens the store in the file at `givenPath`, or makes it. */
+export function openSqliteDatabase(givenPath: string, pagesMax?: number): SqliteDatabase {
+  checkPlace(givenPath);
+  // SQLite keeps the log beside the file that a link leads to.
+  const path = existsSync(givenPath) ? realpathSync(givenPath) : givenPath;
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(path, { timeout: limits.storeOpenTimeoutMs });
@@ -231,8 +236,10 @@ export function openSqliteDatabase(path: string, pagesMax?: number): SqliteDatab
 /** Whether `error` came from SQLite, with one of these results. */
 export function isSqliteError(error: unknown, ...results: ResultName[]): boolean {
   if (!(error instanceof Error) || !("errcode" in error)) return false;
-  const code = Number(error.errcode) & 0xff;
-  return results.some((result) => resultCodes[result] === code);
+  const code = Number(error.errcode);
+  return results.some((result) => {
+    return resultCodes[result].some((known) => known === code || known === (code & 0xff));
+  });
 }
 
 function prepareArrays(database: DatabaseSync, sql: string): StatementSync {
@@ -313,7 +320,7 @@ function syncDirectory(directory: string): void {
   }
 }
 
-function openError(path: string, error: unknown): RustreError {
+export function openError(path: string, error: unknown): RustreError {
   if (error instanceof RustreError) return error;
   const failure = (code: ConstructorParameters<typeof RustreError>[0], reason: string) =>
     new RustreError(code, `Cannot open the store "${path}": ${reason}`, { cause: error });
@@ -323,8 +330,7 @@ function openError(path: string, error: unknown): RustreError {
   if (isSqliteError(error, "corrupt")) return failure("STORE_FORMAT", "the file is damaged");
   if (isSqliteError(error, "full")) return failure("ENOSPC", "no space left on its device");
   if (isSqliteError(error, "readOnly", "cannotOpen")) {
-    const directory = join(dirname(path), basename(path));
-    return failure("EACCES", `"${directory}" or its directory is not writable`);
+    return failure("EACCES", "the file or its directory is not writable");
   }
   if (isSqliteError(error, "busy", "locked")) return failure("EBUSY", "another process locks it");
   return failure("STORE_FAILED", messageOf(error));

@@ -35,7 +35,8 @@ export interface RangeOptions extends GetOptions {
 /**
  * Reads of one moment: everything a transaction reads is of the same version of the store, as if
  * no other transaction ran. An engine that cannot give an old version any more fails the read with
- * CONFLICT, and {@link transact} runs the operation again.
+ * CONFLICT, and {@link transact} runs the operation again. What is read belongs to the store: do
+ * not change it.
  */
 export interface ReadTransaction {
   get(key: Key, options?: GetOptions): Promise<Uint8Array | undefined>;

@@ -3,7 +3,7 @@
 
 import { RustreError } from "../errors.ts";
 import { contains, lowerBound, overlaps, showKey } from "./key_range.ts";
-import type { Key, KeyRange } from "./store.ts";
+import type { Key, KeyRange, KeyValue } from "./store.ts";
 
 export type Write =
   | { readonly kind: "set"; readonly value: Uint8Array }
@@ -126,6 +126,36 @@ export function applyWrite(
   before: Uint8Array | undefined,
 ): Uint8Array | undefined {
   return write.kind === "add" ? addToInteger(key, before, write.delta) : valueAfter(write);
+}
+
+/** Appends to `found` the rows with the writes applied, both in the same order, up to the limit. */
+export function mergeWrites(
+  rows: readonly KeyValue[],
+  writes: readonly KeyWrite[],
+  { limit, reverse = false }: { readonly limit: number; readonly reverse?: boolean },
+  found: KeyValue[],
+): void {
+  let nextRow = 0;
+  let nextWrite = 0;
+  while (found.length < limit) {
+    const row = rows[nextRow];
+    const own = writes[nextWrite];
+    if (own === undefined || (row !== undefined && comesBefore(row.key, own.key, reverse))) {
+      if (row === undefined) return;
+      found.push(row);
+      nextRow++;
+      continue;
+    }
+    nextWrite++;
+    const overwrites = row?.key === own.key;
+    if (overwrites) nextRow++;
+    const value = applyWrite(own.key, own.write, overwrites ? row?.value : undefined);
+    if (value !== undefined) found.push({ key: own.key, value });
+  }
+}
+
+function comesBefore(left: Key, right: Key, reverse: boolean): boolean {
+  return reverse ? left > right : left < right;
 }
 
 function valueAfter(write: Exclude<Write, { kind: "add" }>): Uint8Array | undefined {

@@ -1,0 +1,132 @@
+// Downloads a remote tree: files side by side, branches side by side, directories before what is in
+// them, and their modes and times after it.
+
+import { RustreError } from "../../shared/errors.ts";
+import type { Attributes } from "../../shared/model.ts";
+import { joinPath } from "../paths.ts";
+import { readInOrder, writeAll } from "./byte_streams.ts";
+import { LocalDraft, makeLocalLink } from "./local_draft.ts";
+import { localCall, platformCode } from "./local_errors.ts";
+import { checkLocalName, type LocalFile, modeOfCopy, statLocal } from "./local_files.ts";
+import { setTimes } from "./local_times.ts";
+import { TaskGroup } from "./task_group.ts";
+import type { Transfer } from "./transfer.ts";
+
+export interface RemoteEntry {
+  readonly path: string;
+  readonly attributes: Attributes;
+}
+
+/** Downloads whatever `entry` is. Of a directory, failures below it are reported by themselves. */
+export async function downloadEntry(
+  transfer: Transfer,
+  entry: RemoteEntry,
+  destination: string,
+): Promise<void> {
+  switch (entry.attributes.type) {
+    case "directory":
+      return await downloadDirectory(transfer, entry, destination);
+    case "file":
+      transfer.expect(entry.attributes.sizeBytes);
+      return await downloadFile(transfer, entry.path, destination);
+    case "symlink":
+      return await downloadLink(transfer, entry, destination);
+  }
+}
+
+async function downloadFile(
+  transfer: Transfer,
+  path: string,
+  destination: string,
+): Promise<void> {
+  const { fileSystem, signal, options, environment } = transfer;
+  await using remote = await fileSystem.open(path, { signal });
+  const { attributes } = remote;
+  await using draft = await LocalDraft.create(destination, environment.random);
+  // The disk is only taken where data is: what lies behind its end are zeros.
+  await localCall(`write "${destination}"`, () => draft.file.truncate(attributes.sizeBytes));
+  const range = { offsetBytes: 0, lengthBytes: attributes.dataEndBytes };
+  for await (const bytes of readInOrder(remote, range, transfer.streamOptions)) {
+    await writeAll(draft.file, bytes, destination);
+  }
+  transfer.moved(attributes.sizeBytes - Math.min(attributes.dataEndBytes, attributes.sizeBytes));
+  transfer.throwIfInterrupted();
+  const mode = modeOfCopy(attributes, localCaller());
+  await draft.publish({ ...attributes, mode }, { replace: options.replace ?? false });
+  transfer.count("files");
+}
+
+async function downloadLink(
+  transfer: Transfer,
+  { path, attributes }: RemoteEntry,
+  destination: string,
+): Promise<void> {
+  const { fileSystem, signal, options, environment } = transfer;
+  const target = await fileSystem.readlink(path, { signal });
+  const { atimeNs, mtimeNs } = attributes;
+  const how = { replace: options.replace ?? false, random: environment.random };
+  await makeLocalLink(destination, { target, atimeNs, mtimeNs }, how);
+  transfer.count("symlinks");
+}
+
+async function downloadDirectory(
+  transfer: Transfer,
+  { path, attributes }: RemoteEntry,
+  destination: string,
+): Promise<void> {
+  const made = await makeDirectory(attributes.mode, destination);
+  await downloadChildren(transfer, path, destination);
+  transfer.count("directories");
+  // One that was there may be another user's, and keeps what it has.
+  const { uid } = localCaller();
+  if (made.uid !== uid && uid !== 0) return;
+  await localCall(`change "${destination}"`, async () => {
+    await Deno.chmod(destination, attributes.mode);
+    await setTimes(destination, attributes);
+  });
+}
+
+/**
+ * Makes the directory, or takes the one that is there. A symbolic link in its place is refused:
+ * what it leads to is none of this tree.
+ */
+async function makeDirectory(mode: number, destination: string): Promise<LocalFile> {
+  const action = `make the directory "${destination}"`;
+  await localCall(action, async () => {
+    try {
+      await Deno.mkdir(destination, { mode: mode | 0o700 });
+    } catch (error) {
+      if (platformCode(error) !== "EEXIST") throw error;
+    }
+  });
+  const local = await statLocal(destination, { follow: false, action });
+  if (local.type === "directory") return local;
+  throw new RustreError("EEXIST", `Cannot ${action}: something else is there`);
+}
+
+async function downloadChildren(
+  transfer: Transfer,
+  directory: string,
+  destination: string,
+): Promise<void> {
+  const { fileSystem, signal } = transfer;
+  await using files = new TaskGroup(transfer.files, signal);
+  await using branches = new TaskGroup(transfer.branches, signal);
+  for await (const { name, type, attributes } of fileSystem.readdirPlus(directory, { signal })) {
+    const entry = { path: joinPath(directory, name), attributes };
+    const download = async () => {
+      await transfer.entry(async () => {
+        checkLocalName(name);
+        await downloadEntry(transfer, entry, joinPath(destination, name));
+      });
+    };
+    await (type === "directory" ? branches.startOrRun(download) : files.start(download));
+  }
+  await files.done();
+  await branches.done();
+}
+
+/** As whom local files are made. */
+function localCaller(): { uid: number | null; gid: number | null } {
+  return { uid: Deno.uid(), gid: Deno.gid() };
+}

@@ -1,0 +1,114 @@
+// What the local side of a transfer knows of a local file, and how names get there and back.
+
+import { RustreError } from "../../shared/errors.ts";
+import { localCall, platformCode } from "./local_errors.ts";
+import { type Times, timesOf } from "./local_times.ts";
+
+export interface LocalFile extends Times {
+  readonly type: "file" | "directory" | "symlink" | "other";
+  /** Permission bits with setuid, setgid and sticky. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly sizeBytes: number;
+}
+
+export interface LocalEntry {
+  readonly path: string;
+  readonly local: LocalFile;
+}
+
+/** Rejects with ENOENT and the like; with EINVAL where the name is not the one on disk. */
+export async function statLocal(
+  path: string,
+  options: { follow: boolean; action: string },
+): Promise<LocalFile> {
+  const { follow, action } = options;
+  let info: Deno.FileInfo;
+  try {
+    info = await (follow ? Deno.stat(path) : Deno.lstat(path));
+  } catch (error) {
+    // The platform shows bytes that are not UTF-8 as U+FFFD, and then does not find the file.
+    if (platformCode(error) === "ENOENT" && path.includes("\uFFFD")) {
+      throw new RustreError("EINVAL", `Cannot ${action}: its name is not valid UTF-8`);
+    }
+    return await localCall(action, () => Promise.reject(error));
+  }
+  const isLink = info.isSymlink;
+  return {
+    type: isLink ? "symlink" : info.isFile ? "file" : info.isDirectory ? "directory" : "other",
+    mode: (info.mode ?? 0o644) & 0o7777,
+    uid: info.uid ?? 0,
+    gid: info.gid ?? 0,
+    sizeBytes: info.size,
+    ...timesOf(path, info, { follow }),
+  };
+}
+
+/** {@link statLocal}, or `undefined` where there is nothing of that name. */
+export async function findLocal(
+  path: string,
+  options: { follow: boolean; action: string },
+): Promise<LocalFile | undefined> {
+  try {
+    return await statLocal(path, options);
+  } catch (error) {
+    if (error instanceof RustreError && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** The entries of a directory, in no order. */
+export async function* localEntries(directory: string): AsyncGenerator<Deno.DirEntry> {
+  const entries = Deno.readDir(directory)[Symbol.asyncIterator]();
+  for (;;) {
+    const { done, value } = await localCall(`list "${directory}"`, () => entries.next());
+    if (done) return;
+    yield value;
+  }
+}
+
+/** The target of a symbolic link. */
+export async function readLocalLink(path: string, link: LocalFile): Promise<string> {
+  const action = `read the link "${path}"`;
+  const target = await localCall(action, () => Deno.readLink(path));
+  // What is not UTF-8 comes as U+FFFD, which has another length.
+  if (target.includes("\uFFFD") && new TextEncoder().encode(target).length !== link.sizeBytes) {
+    throw new RustreError("EINVAL", `Cannot ${action}: its target is not valid UTF-8`);
+  }
+  return target;
+}
+
+/**
+ * The last name of a path; `undefined` where it has none, as ".", ".." and "/": such a source stands
+ * for its contents.
+ */
+export function lastName(path: string): string | undefined {
+  const name = path.replace(/\/+$/, "").split("/").at(-1);
+  return name === undefined || name === "" || name === "." || name === ".." ? undefined : name;
+}
+
+export function localDirectoryOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
+}
+
+/** Refuses a name from a server that would leave the directory that it is to be put into. */
+export function checkLocalName(name: string): void {
+  if (name === "" || name === "." || name === ".." || /[/\0]/.test(name)) {
+    throw new RustreError("EINVAL", `Cannot use ${JSON.stringify(name)} as a local name`);
+  }
+}
+
+/**
+ * The bits of `mode` that a copy may have. setuid and setgid give the rights of the owner; on the
+ * copy that would be another one, unless owner and group are the same.
+ */
+export function modeOfCopy(
+  original: { mode: number; uid: number; gid: number },
+  copy: { uid: number | null; gid: number | null },
+): number {
+  const dropped = (original.uid === copy.uid ? 0 : 0o4000) |
+    (original.gid === copy.gid ? 0 : 0o2000);
+  return original.mode & ~dropped;
+}

@@ -1,0 +1,103 @@
+// The life of a server process: start, say that it is ready, serve until a signal, stop.
+
+import type { Address, Environment } from "../shared/environment.ts";
+import { type Advertise, advertiser } from "../shared/advertise.ts";
+import type { Globals } from "../shared/command_line.ts";
+import { UsageError } from "../shared/command_line.ts";
+import { withDeadline } from "../shared/deadline.ts";
+import { type ErrorCode, isRustreError, RustreError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
+import { externalAddresses, localAddressTowards, systemHostName } from "../shared/platform.ts";
+import { version } from "../shared/version.ts";
+import type { ProgramContext } from "./program.ts";
+
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number | undefined;
+}
+
+/** What all servers are started with. */
+export interface CommonOptions {
+  readonly environment: Environment;
+  readonly clusterName: string;
+  readonly mgs: readonly Address[];
+  readonly advertise: Advertise;
+  readonly hostName: string;
+  readonly version: string;
+  readonly signal: AbortSignal;
+}
+
+export function commonOptions(
+  context: ProgramContext,
+  globals: Globals,
+  advertised: HostAndPort | undefined,
+): CommonOptions {
+  const { environment, signal } = context;
+  const towards = (address: Address) =>
+    withDeadline(
+      environment.clock,
+      limits.connectTimeoutMs,
+      (deadline) => localAddressTowards(address, deadline),
+      signal,
+    );
+  return {
+    environment,
+    clusterName: globals.clusterName,
+    mgs: globals.mgs,
+    advertise: advertiser(advertised, { towards, external: externalAddresses }),
+    hostName: systemHostName(),
+    version,
+    signal,
+  };
+}
+
+export interface StartedServer {
+  /** Behind the word "ready". */
+  readonly ready: string;
+  close(): Promise<void>;
+}
+
+/** Errors that say that the configuration is wrong; the same start will fail again. */
+const configurationErrors: readonly ErrorCode[] = [
+  "EINVAL",
+  "WRONG_CLUSTER",
+  "WRONG_TARGET",
+  "WRONG_ROLE",
+  "WRONG_VERSION",
+  "STORE_FORMAT",
+];
+
+/** Starts, serves until the signal fires, and stops. A signal during the start is a clean stop. */
+export async function runServer(
+  context: ProgramContext,
+  start: () => Promise<StartedServer>,
+): Promise<void> {
+  let server: StartedServer;
+  try {
+    server = await start();
+  } catch (error) {
+    if (context.signal.aborted) return;
+    if (isRustreError(error, ...configurationErrors)) {
+      throw new UsageError(error.message, { cause: error });
+    }
+    throw error;
+  }
+  context.output?.print(`ready ${server.ready}`);
+  await fired(context.signal);
+  await server.close();
+}
+
+/** `promise`, unless the process is told to stop first. */
+export function unlessStopped<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const stopped = fired(signal).then(() => {
+    throw new RustreError("INTERRUPTED", "Interrupted");
+  });
+  return Promise.race([promise, stopped]);
+}
+
+function fired(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

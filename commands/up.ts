@@ -1,0 +1,133 @@
+// `rustre up`: a whole cluster in one process, with its state under one directory.
+
+import { Command, InvalidArgumentError } from "commander";
+import { formatAddress, isWildcard } from "../shared/address.ts";
+import type { Address } from "../shared/environment.ts";
+import { loggerOf } from "../shared/logging.ts";
+import type { Store } from "../shared/store/store.ts";
+import type { ProgramContext } from "./program.ts";
+import {
+  type CommonOptions,
+  commonOptions,
+  type HostAndPort,
+  runServer,
+  type StartedServer,
+  unlessStopped,
+} from "./run_server.ts";
+import { advertiseOption, listenOption, ownIds, running } from "./servers.ts";
+import { osts, UpDirectory } from "./up_directory.ts";
+
+interface UpFlags {
+  readonly dir: string;
+  readonly osts?: number;
+  readonly listen: Address;
+  readonly store?: string;
+  readonly advertise?: HostAndPort;
+}
+
+export function upCommand(context: ProgramContext): Command {
+  return new Command("up")
+    .description("run a whole cluster in this process: mgs, mds and OSTs")
+    .requiredOption("--dir <DIR>", "where its state is")
+    .option("--osts <COUNT>", "number of OSTs (default: those in DIR, at first 4)", parseCount)
+    .addOption(listenOption("127.0.0.1:9400"))
+    .option("--store <URL>", "where the metadata is (default: sqlite:DIR/meta.db)")
+    .addOption(advertiseOption())
+    .action((flags: UpFlags, command: Command) =>
+      runServer(context, () => startCluster(context, flags, command))
+    );
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (/^[0-9]+$/.test(text) && count >= osts.min && count <= osts.max) return count;
+  throw new InvalidArgumentError(`It must be a number from ${osts.min} to ${osts.max}.`);
+}
+
+async function startCluster(
+  context: ProgramContext,
+  flags: UpFlags,
+  command: Command,
+): Promise<StartedServer> {
+  const { environment, signal } = context;
+  const { openStore } = await import("../shared/store/open.ts");
+  const { startMgs } = await import("../mgs/start.ts");
+  const globals = context.globalsOf(command);
+  // Undone in reverse order: the mgs outlives the servers, which tell it that they leave.
+  await using started = new AsyncDisposableStack();
+  const directory = await UpDirectory.open(flags.dir, environment.random);
+  started.defer(() => directory.close());
+  const targetCount = await directory.targetCount(flags.osts);
+  const store = await openStore(flags.store ?? directory.storeUrl, environment.clock);
+  started.defer(() => store.close());
+  const mgs = started.use(
+    await startMgs({
+      ...commonOptions(context, globals, flags.advertise),
+      store,
+      listen: flags.listen,
+      nodeId: directory.state.mgsNodeId,
+      log: loggerOf("mgs"),
+    }),
+  );
+  const host = flags.advertise && { host: flags.advertise.host, port: undefined };
+  const common = {
+    ...commonOptions(context, globals, host),
+    mgs: [reachableHere(mgs.listening)],
+    listen: { host: mgs.listening.host, port: 0 },
+  };
+  const servers = await startServers(common, { directory, store, targetCount, started });
+  await unlessStopped(Promise.all(servers.map((server) => server.registered)), signal);
+  return running(`mgs=${formatAddress(mgs.address)} mds=1 osts=${targetCount}`, started);
+}
+
+interface Registering extends AsyncDisposable {
+  readonly registered: Promise<void>;
+}
+
+interface ClusterParts {
+  readonly directory: UpDirectory;
+  readonly store: Store;
+  readonly targetCount: number;
+  readonly started: AsyncDisposableStack;
+}
+
+/** The mds and the OSTs, all at once; those that started are stopped where another one fails. */
+async function startServers(
+  common: CommonOptions & { readonly listen: Address },
+  { directory, store, targetCount, started }: ClusterParts,
+): Promise<Registering[]> {
+  const { startMds } = await import("../mds/start.ts");
+  const { startOss } = await import("../oss/start.ts");
+  const starting: Promise<Registering>[] = [startMds({
+    ...common,
+    store,
+    nodeId: directory.state.mdsNodeId,
+    rootOwner: ownIds(),
+    log: loggerOf("mds"),
+  })];
+  for (let targetIndex = 0; targetIndex < targetCount; targetIndex++) {
+    starting.push(startOss({
+      ...common,
+      storage: directory.pathOfTarget(targetIndex),
+      targetIndex,
+      log: loggerOf("oss"),
+    }));
+  }
+  const servers: Registering[] = [];
+  const failures: unknown[] = [];
+  for (const outcome of await Promise.allSettled(starting)) {
+    if (outcome.status === "fulfilled") servers.push(outcome.value);
+    else failures.push(outcome.reason);
+  }
+  started.defer(async () => {
+    await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
+  });
+  if (failures.length > 0) throw failures[0];
+  return servers;
+}
+
+/** Where this process reaches what it listens on itself. */
+function reachableHere({ host, port }: Address): Address {
+  if (!isWildcard(host)) return { host, port };
+  return { host: host === "::" ? "::1" : "127.0.0.1", port };
+}

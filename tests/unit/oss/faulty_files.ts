@@ -1,0 +1,119 @@
+// The local file system as a disk that fails where a test says so, and that counts.
+
+import { type Files, localFiles, type OpenFile } from "../../../oss/files.ts";
+
+export class FaultyFiles implements Files {
+  /** Bytes that the disk still takes; a write beyond is cut short, the next one is ENOSPC. */
+  spaceBytes = Infinity;
+  /** Paths of the syncs so far, files and directories, failed ones included. */
+  readonly synced: string[] = [];
+  opened = 0;
+  /** The error of an operation on a path, where it is to fail. */
+  failure: (operation: "sync" | "write" | "remove" | "create", path: string) => string | undefined =
+    () => undefined;
+
+  open(path: string): OpenFile | undefined {
+    const file = localFiles.open(path);
+    return file && new FaultyFile(this, path, file);
+  }
+
+  create(path: string): OpenFile | undefined {
+    this.check("create", path);
+    const file = localFiles.create(path);
+    return file && new FaultyFile(this, path, file);
+  }
+
+  makeDirectory(path: string): boolean {
+    return localFiles.makeDirectory(path);
+  }
+
+  list(path: string): Promise<string[]> {
+    return localFiles.list(path);
+  }
+
+  lengthOf(path: string): number | undefined {
+    return localFiles.lengthOf(path);
+  }
+
+  // deno-lint-ignore require-await -- a failure must be a rejection
+  async remove(path: string): Promise<boolean> {
+    this.check("remove", path);
+    return localFiles.remove(path);
+  }
+
+  // deno-lint-ignore require-await -- a failure must be a rejection
+  async syncDirectory(path: string): Promise<void> {
+    this.synced.push(path);
+    this.check("sync", path);
+    return localFiles.syncDirectory(path);
+  }
+
+  space(path: string): { capacityBytes: number; freeBytes: number } {
+    return localFiles.space(path);
+  }
+
+  check(operation: Parameters<FaultyFiles["failure"]>[0], path: string): void {
+    const code = this.failure(operation, path);
+    if (code) throw Object.assign(new Error(`${code}: injected`), { code });
+  }
+}
+
+class FaultyFile implements OpenFile {
+  readonly #files: FaultyFiles;
+  readonly #path: string;
+  readonly #file: OpenFile;
+
+  constructor(files: FaultyFiles, path: string, file: OpenFile) {
+    this.#files = files;
+    this.#path = path;
+    this.#file = file;
+    files.opened++;
+  }
+
+  get lengthBytes(): number {
+    return this.#file.lengthBytes;
+  }
+
+  readSync(into: Uint8Array, offsetBytes: number): number {
+    return this.#file.readSync(into, offsetBytes);
+  }
+
+  read(into: Uint8Array, offsetBytes: number): Promise<number> {
+    return this.#file.read(into, offsetBytes);
+  }
+
+  writeSync(bytes: Uint8Array, offsetBytes: number): number {
+    return this.#file.writeSync(this.#fitting(bytes), offsetBytes);
+  }
+
+  // deno-lint-ignore require-await -- a failure must be a rejection
+  async write(bytes: Uint8Array, offsetBytes: number): Promise<number> {
+    return this.#file.write(this.#fitting(bytes), offsetBytes);
+  }
+
+  truncate(lengthBytes: number): Promise<void> {
+    return this.#file.truncate(lengthBytes);
+  }
+
+  // deno-lint-ignore require-await -- a failure must be a rejection
+  async sync(): Promise<void> {
+    this.#files.synced.push(this.#path);
+    this.#files.check("sync", this.#path);
+    return this.#file.sync();
+  }
+
+  close(): void {
+    this.#files.opened--;
+    this.#file.close();
+  }
+
+  #fitting(bytes: Uint8Array): Uint8Array {
+    this.#files.check("write", this.#path);
+    if (this.#files.spaceBytes === 0) {
+      throw Object.assign(new Error("ENOSPC: injected"), { code: "ENOSPC" });
+    }
+    const fitting = bytes.subarray(0, this.#files.spaceBytes);
+    this.#files.spaceBytes -= fitting.length;
+    return fitting;
+  }
+}

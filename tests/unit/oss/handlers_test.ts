@@ -1,0 +1,418 @@
+// What an oss answers, through the real wiring: mgs, OSTs and calls in one thread, in virtual time.
+
+import assert from "node:assert/strict";
+import { MemoryTarget } from "../../../oss/memory_store.ts";
+import type { OpenTarget, TargetOwner } from "../../../oss/object_store.ts";
+import { startOss } from "../../../oss/start.ts";
+import { endpointOfTarget, targetOf } from "../../../shared/cluster_map.ts";
+import { sleep } from "../../../shared/environment.ts";
+import { objectId } from "../../../shared/layout.ts";
+import { limits } from "../../../shared/limits.ts";
+import { loggerOf } from "../../../shared/logging.ts";
+import type { ClusterMap } from "../../../shared/model.ts";
+import { RpcClient } from "../../../shared/rpc/client.ts";
+import { ossService } from "../../../shared/rpc/protocol.ts";
+import type { RequestOf } from "../../../shared/rpc/service.ts";
+import { pattern, rejects } from "../../contract/object_store.ts";
+import { type TestCluster, withCluster } from "../../support/cluster.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
+
+const object = objectId(7, 0);
+
+/** Calls OSTs as a client does, with the newest map unless a request says otherwise. */
+class Caller {
+  readonly rpc: RpcClient;
+  map: ClusterMap;
+
+  constructor(rpc: RpcClient, map: ClusterMap) {
+    this.rpc = rpc;
+    this.map = map;
+  }
+
+  write(
+    index: number,
+    bytes: Uint8Array,
+    fields: Partial<RequestOf<typeof ossService, "writeObject">> = {},
+  ) {
+    const { epoch } = this.map;
+    const request = { epoch, object, offsetBytes: 0, replicas: [], sync: false, ...fields };
+    return this.rpc.call(this.#at(index), ossService, "writeObject", request, { payload: bytes });
+  }
+
+  async read(index: number, offsetBytes: number, lengthBytes: number, epoch = this.map.epoch) {
+    const request = { epoch, object, offsetBytes, lengthBytes };
+    return (await this.rpc.download(this.#at(index), ossService, "readObject", request)).payload;
+  }
+
+  call<Name extends keyof typeof ossService["methods"]>(
+    index: number,
+    name: Name,
+    request: RequestOf<typeof ossService, Name>,
+  ) {
+    return this.rpc.call(this.#at(index), ossService, name, request);
+  }
+
+  #at(index: number) {
+    return endpointOfTarget(targetOf(this.map, index));
+  }
+}
+
+function testOss(
+  name: string,
+  test: (caller: Caller, cluster: TestCluster) => Promise<void>,
+): void {
+  Deno.test(`oss ${name}`, () =>
+    withCluster({ osts: 3 }, async (cluster) => {
+      const map = await cluster.connect().map();
+      const environment = cluster.environment("caller");
+      await using rpc = new RpcClient({ environment, caller: "client" });
+      await test(new Caller(rpc, map), cluster);
+    }));
+}
+
+// ── writing and replicas ───────────────────────────────────────────────────────────────────────
+
+testOss("writeObject puts the bytes on every replica", async (caller, cluster) => {
+  await caller.write(0, pattern(1, 5_000), { replicas: [2], offsetBytes: 100 });
+  assert.deepEqual(await caller.read(0, 100, 5_000), pattern(1, 5_000));
+  assert.deepEqual(await caller.read(2, 100, 5_000), pattern(1, 5_000));
+  await rejects("DATA_MISSING", () => caller.read(1, 0, 1), [object, "OST 1"]);
+  assert.equal(cluster.targets[0]!.disk.synced.size, 0);
+  await caller.write(0, pattern(2, 10), { replicas: [2], sync: true });
+  for (const index of [0, 2]) assert.equal(cluster.targets[index]!.disk.synced.size, 1);
+});
+
+testOss(
+  "writeObject leaves overlapping writes in one order everywhere",
+  async (caller, cluster) => {
+    const random = new SeededRandom(5);
+    for (let round = 0; round < 20; round++) {
+      const writes = Array.from({ length: 12 }, async (_, seed) => {
+        await sleep(cluster.clock, random.below(5));
+        const offsetBytes = random.below(3_000);
+        const bytes = pattern(round * 12 + seed, 1 + random.below(3_000));
+        await caller.write(0, bytes, { replicas: [1, 2], offsetBytes });
+      });
+      await Promise.all(writes);
+      const { lengthBytes } = await caller.call(0, "statObject", { object });
+      const bytes = await caller.read(0, 0, lengthBytes);
+      assert.deepEqual(await caller.read(1, 0, lengthBytes), bytes);
+      assert.deepEqual(await caller.read(2, 0, lengthBytes), bytes);
+    }
+  },
+);
+
+testOss("writeObject refuses replicas that are itself, twice, or unknown", async (caller) => {
+  const bytes = pattern(1, 10);
+  await rejects("BAD_REQUEST", () => caller.write(0, bytes, { replicas: [0] }), [object]);
+  await rejects("BAD_REQUEST", () => caller.write(0, bytes, { replicas: [1, 1] }), [object]);
+  await rejects("TARGET_DOWN", () => caller.write(0, bytes, { replicas: [1, 9] }), ["OST 9"]);
+  await rejects("DATA_MISSING", () => caller.read(0, 0, 1), [object]);
+});
+
+testOss("writeObject fails and names the replica that is down", async (caller, cluster) => {
+  await cluster.stop("oss2");
+  await cluster.eventually(async () => {
+    caller.map = await cluster.connect("watcher2").map();
+    return targetOf(caller.map, 2).state === "down";
+  });
+  const write = () => caller.write(0, pattern(1, 10), { replicas: [2] });
+  await rejects("TARGET_DOWN", write, [object, "OST 2 is down"]);
+});
+
+testOss("writeObject fails and names the replica that fails", async (caller, cluster) => {
+  const { disk } = cluster.targets[2]!;
+  disk.pageCount = disk.capacityBytes;
+  const write = () => caller.write(0, pattern(1, 10), { replicas: [1, 2] });
+  await rejects("ENOSPC", write, [object, "OST 2", "no space left"]);
+});
+
+testOss("writeObject refuses no bytes and what ends over the limit", async (caller) => {
+  await rejects("BAD_REQUEST", () => caller.write(0, new Uint8Array(0)), [object]);
+  const offsetBytes = limits.fileBytesMax - 5;
+  await rejects("EFBIG", () => caller.write(0, pattern(1, 10), { offsetBytes }), [object]);
+  await caller.write(0, pattern(1, 5), { offsetBytes });
+});
+
+testOss("refuses object ids that are none", async (caller) => {
+  for (
+    const bad of ["../../../../etc/passwd", "7:0", "", `${object}0`, object.toUpperCase() + "G"]
+  ) {
+    await rejects("BAD_REQUEST", () => caller.write(0, pattern(1, 10), { object: bad }), []);
+    await rejects("BAD_REQUEST", () => caller.call(0, "statObject", { object: bad }), []);
+  }
+  // Of the right form, and no inode has the number.
+  for (
+    const bad of [
+      "ffffffffffffffff:00000000",
+      "0020000000000000:00000000",
+      "0".repeat(16) + ":00000000",
+    ]
+  ) {
+    const { epoch } = caller.map;
+    await rejects("BAD_REQUEST", () => caller.write(0, pattern(1, 10), { object: bad }), [bad]);
+    const sync = { epoch, objects: [object, bad] };
+    await rejects("BAD_REQUEST", () => caller.call(0, "syncObjects", sync), [bad]);
+    await rejects("BAD_REQUEST", () => caller.call(0, "statObject", { object: bad }), [bad]);
+    const resize = { epoch, object: bad, lengthBytes: 5, extend: true };
+    await rejects("BAD_REQUEST", () => caller.call(0, "resizeObject", resize), [bad]);
+  }
+});
+
+// ── the other messages ─────────────────────────────────────────────────────────────────────────
+
+testOss("resizeObject, statObject and syncObjects do what they say", async (caller, cluster) => {
+  const { epoch } = caller.map;
+  const resize = (lengthBytes: number, extend: boolean) =>
+    caller.call(0, "resizeObject", { epoch, object, lengthBytes, extend });
+  await resize(100, false);
+  await rejects("DATA_MISSING", () => caller.call(0, "statObject", { object }), [object, "OST 0"]);
+  await resize(100, true);
+  assert.deepEqual(await caller.call(0, "statObject", { object }), { lengthBytes: 100 });
+  await resize(40, false);
+  assert.deepEqual(await caller.call(0, "statObject", { object }), { lengthBytes: 40 });
+  await caller.call(0, "syncObjects", { epoch, objects: [object] });
+  assert.equal(cluster.targets[0]!.disk.synced.get(object)?.lengthBytes, 40);
+  const missing = objectId(7, 9);
+  const sync = () => caller.call(0, "syncObjects", { epoch, objects: [object, missing] });
+  await rejects("DATA_MISSING", sync, [missing, "OST 0"]);
+});
+
+testOss("destroyInodes deletes and refuses what comes later", async (caller) => {
+  await caller.write(0, pattern(1, 100));
+  await caller.write(0, pattern(1, 100), { object: objectId(7, 5) });
+  await caller.write(0, pattern(1, 100), { object: objectId(8, 0) });
+  assert.deepEqual(await caller.call(0, "destroyInodes", { inodes: [7, 9] }), { objects: 2 });
+  assert.deepEqual(await caller.call(0, "destroyInodes", { inodes: [7, 9] }), { objects: 0 });
+  const { epoch } = caller.map;
+  await rejects("OBJECT_GONE", () => caller.write(0, pattern(1, 100)), ["inode 7"]);
+  const resize = { epoch, object, lengthBytes: 5, extend: true };
+  await rejects("OBJECT_GONE", () => caller.call(0, "resizeObject", resize), ["inode 7"]);
+  await rejects("OBJECT_GONE", () => caller.read(0, 0, 1), ["inode 7"]);
+  const sync = { epoch, objects: [object] };
+  await rejects("OBJECT_GONE", () => caller.call(0, "syncObjects", sync), ["inode 7"]);
+  await caller.call(0, "syncObjects", { epoch, objects: [objectId(8, 0)] });
+});
+
+testOss("no write makes an object again after its destroy", async (caller, cluster) => {
+  // Overlapping writes, so that most wait for their turn, while the destroy comes at any moment.
+  for (let ino = 100; ino < 130; ino++) {
+    const id = objectId(ino, 0);
+    const writes = Promise.allSettled(
+      Array.from(
+        { length: 10 },
+        (_, seed) =>
+          caller.write(0, pattern(seed, 5_000), {
+            object: id,
+            replicas: [1],
+            sync: seed % 2 === 0,
+          }),
+      ),
+    );
+    await sleep(cluster.clock, 0);
+    for (let step = 0; step < ino; step++) await Promise.resolve();
+    await Promise.all([0, 1].map((index) => {
+      return caller.call(index, "destroyInodes", { inodes: [ino] });
+    }));
+    for (const { disk } of cluster.targets) assert.equal(disk.objects.has(id), false);
+    for (const outcome of await writes) {
+      if (outcome.status === "rejected") assert.equal(outcome.reason.code, "OBJECT_GONE");
+    }
+    for (const { disk } of cluster.targets) assert.equal(disk.objects.has(id), false);
+  }
+});
+
+// ── epochs ─────────────────────────────────────────────────────────────────────────────────────
+
+testOss("refuses the epoch of an older map", async (caller) => {
+  const epoch = caller.map.epoch - 1;
+  const parts = [`epoch ${epoch}`, `by ${caller.map.epoch}`];
+  await rejects("STALE_MAP", () => caller.write(0, pattern(1, 10), { epoch }), parts);
+  await rejects("STALE_MAP", () => caller.read(0, 0, 1, epoch), parts);
+  const resize = { epoch, object, lengthBytes: 5, extend: true };
+  await rejects("STALE_MAP", () => caller.call(0, "resizeObject", resize), parts);
+  const sync = { epoch, objects: [object] };
+  await rejects("STALE_MAP", () => caller.call(0, "syncObjects", sync), parts);
+  await rejects("DATA_MISSING", () => caller.read(0, 0, 1), [object]);
+});
+
+testOss(
+  "fetches the map of a newer epoch, and serves it where there is one",
+  async (caller, cluster) => {
+    // Each of these raises the epoch, and the requests come before the OST hears of it.
+    await cluster.stop("oss2");
+    caller.map = await cluster.connect("watcher3").map();
+    await Promise.all([
+      caller.write(0, pattern(1, 10), { replicas: [1] }),
+      caller.write(1, pattern(1, 10), { object: objectId(7, 1) }),
+      caller.write(0, pattern(1, 10), { object: objectId(7, 2) }),
+    ]);
+    const epoch = caller.map.epoch + 1;
+    await rejects("STALE_MAP", () => caller.read(0, 0, 1, epoch), [`epoch ${epoch}`]);
+  },
+);
+
+// ── changes that wait for each other ───────────────────────────────────────────────────────────
+
+/** A target whose writes wait at a gate, once it is shut. */
+class GatedTarget extends MemoryTarget {
+  #gate = Promise.resolve();
+  waiting = 0;
+  letThrough = () => {};
+
+  shut(): void {
+    const gate = Promise.withResolvers<void>();
+    this.#gate = gate.promise;
+    this.letThrough = gate.resolve;
+  }
+
+  override async open(owner: TargetOwner): Promise<OpenTarget> {
+    const { nodeId, objects } = await super.open(owner);
+    const write = objects.write.bind(objects);
+    objects.write = async (...args) => {
+      this.waiting++;
+      await this.#gate;
+      this.waiting--;
+      await write(...args);
+    };
+    return { nodeId, objects };
+  }
+}
+
+/** OST 3 with a gate, which is shut, and a write of the first ten bytes that waits at it. */
+function testGated(
+  name: string,
+  test: (
+    caller: Caller,
+    cluster: TestCluster,
+    gated: { target: GatedTarget; first: Promise<unknown> },
+  ) => Promise<void>,
+): void {
+  testOss(name, async (caller, cluster) => {
+    const target = new GatedTarget(new SeededRandom(9));
+    cluster.targets[3] = target;
+    await cluster.startOss(3);
+    await cluster.allUp();
+    caller.map = await cluster.connect("watcher5").map();
+    target.shut();
+    const first = caller.write(3, pattern(1, 10));
+    await cluster.eventually(() => target.waiting === 1);
+    await test(caller, cluster, { target, first }).catch((e) => {
+      console.log("ERR", e);
+      throw e;
+    });
+  });
+}
+
+testGated("lets disjoint writes run at once, and no others", async (caller, cluster, gated) => {
+  const disjoint = caller.write(3, pattern(2, 10), { offsetBytes: 10 });
+  const overlapping = caller.write(3, pattern(3, 5), { offsetBytes: 5 });
+  await cluster.sleep(100);
+  assert.equal(gated.target.waiting, 2);
+  gated.target.letThrough();
+  await Promise.all([gated.first, disjoint, overlapping]);
+  assert.deepEqual(await caller.read(3, 5, 5), pattern(3, 5));
+});
+
+testGated("refuses a change that waited for long", async (caller, cluster, gated) => {
+  const { epoch } = caller.map;
+  const write = assert.rejects(caller.write(3, pattern(2, 10)), { code: "OVERLOADED" });
+  const resize = assert.rejects(
+    caller.call(3, "resizeObject", { epoch, object, lengthBytes: 0, extend: false }),
+    { code: "OVERLOADED" },
+  );
+  await cluster.sleep(limits.changeWaitMs + 1_000);
+  gated.target.letThrough();
+  await Promise.all([gated.first, write, resize]);
+  assert.deepEqual(await caller.read(3, 0, 10), pattern(1, 10));
+});
+
+testGated(
+  "refuses a change whose map was replaced while it waited",
+  async (caller, cluster, gated) => {
+    const write = assert.rejects(caller.write(3, pattern(2, 10)), { code: "STALE_MAP" });
+    await cluster.stop("oss2");
+    await cluster.sleep(2_500);
+    gated.target.letThrough();
+    await Promise.all([gated.first, write]);
+    caller.map = await cluster.connect("watcher6").map();
+    assert.deepEqual(await caller.read(3, 0, 10), pattern(1, 10));
+  },
+);
+
+testGated(
+  "destroys after the write under way and refuses those in line",
+  async (caller, cluster, gated) => {
+    const write = assert.rejects(caller.write(3, pattern(2, 10)), { code: "OBJECT_GONE" });
+    let destroyed = false;
+    const destroy = caller.call(3, "destroyInodes", { inodes: [7] }).then((reply) => {
+      destroyed = true;
+      return reply;
+    });
+    await cluster.sleep(1_000);
+    assert.equal(destroyed, false);
+    gated.target.letThrough();
+    await Promise.all([gated.first, write]);
+    assert.deepEqual(await destroy, { objects: 1 });
+    assert.equal(gated.target.disk.objects.size, 0);
+  },
+);
+
+// ── start and stop ─────────────────────────────────────────────────────────────────────────────
+
+testOss("start waits for an mgs, and gives up when it is told to", async (_caller, cluster) => {
+  const abort = new AbortController();
+  const options = {
+    environment: cluster.environment("oss7"),
+    mgs: [{ host: "nowhere", port: 1 }],
+    listen: { host: "oss7", port: 0 },
+    advertise: (listening: { host: string; port: number }) => Promise.resolve(listening),
+    storage: cluster.targets[0]!,
+    targetIndex: 7,
+    hostName: "oss7",
+    version: "test",
+    log: loggerOf("oss"),
+    signal: abort.signal,
+  };
+  await rejects("EBUSY", () => startOss(options), ["another daemon"]);
+  await cluster.stop("oss0");
+  const starting = startOss(options);
+  const outcome = starting.then(() => "started", (error) => error.code ?? error.name);
+  await cluster.sleep(20_000);
+  abort.abort();
+  assert.match(await outcome, /INTERRUPTED|AbortError/);
+  // It let go of the storage.
+  await cluster.startOss(0);
+});
+
+testOss("start refuses storage of another OST and lets go of it", async (_caller, cluster) => {
+  await cluster.stop("oss0");
+  await cluster.stop("oss1");
+  const [first, second] = cluster.targets;
+  cluster.targets[1] = first!;
+  await rejects("WRONG_CLUSTER", () => cluster.startOss(1), ["OST 0"]);
+  cluster.targets[1] = second!;
+  await cluster.startOss(0);
+  await cluster.startOss(1);
+});
+
+testOss("close() lets requests under way finish and keeps the objects", async (caller, cluster) => {
+  await caller.write(0, pattern(1, 100));
+  const oss = cluster.servers.get("oss0")!;
+  const { nodeId } = oss;
+  const writes = Promise.allSettled(
+    Array.from(
+      { length: 20 },
+      (_, index) => caller.write(0, pattern(index, 100), { offsetBytes: 100 * index }),
+    ),
+  );
+  await cluster.stop("oss0");
+  const acknowledged = (await writes).map(({ status }) => status === "fulfilled");
+  const again = await cluster.startOss(0);
+  assert.equal(again.nodeId, nodeId);
+  await cluster.allUp();
+  caller.map = await cluster.connect("watcher4").map();
+  for (const [index, done] of acknowledged.entries()) {
+    if (done) assert.deepEqual(await caller.read(0, 100 * index, 100), pattern(index, 100));
+  }
+});
