@@ -1,0 +1,134 @@
+// Metadata through the client library, against one mds on the sqlite store, every change durable.
+
+import type { FileSystem } from "../client/mod.ts";
+import {
+  type BenchCluster,
+  operationsPerSecond,
+  type Options,
+  report,
+  startCluster,
+} from "./harness.ts";
+
+const inFlight = 64;
+const caller = { uid: 0, gid: 0, groups: [] };
+
+/** Creates, stats and listings in one directory, and the same with a million files there. */
+export async function metadata({ large }: Options): Promise<boolean> {
+  await using server = await startCluster();
+  await using cluster = server.connect();
+  const fileSystem = cluster.fileSystem(caller);
+  await warmUp(fileSystem);
+
+  await fileSystem.mkdir("/d");
+  let ok = await measure(server, fileSystem, { from: 0, count: 30_000 });
+  await fill(fileSystem, 30_000, 100_000);
+  ok = await measureListing(fileSystem, 100_000) && ok;
+  if (large) ok = await measureGrowth(server, fileSystem) && ok;
+  return ok;
+}
+
+async function warmUp(fileSystem: FileSystem): Promise<void> {
+  await fileSystem.mkdir("/warm");
+  const file = (index: number) => `/warm/file-${index}`;
+  await operationsPerSecond(3_000, inFlight, (index) => fileSystem.createEmpty(file(index)));
+  await operationsPerSecond(3_000, inFlight, (index) => fileSystem.stat(file(index)));
+}
+
+const fileName = (index: number) => `/d/file-${String(index).padStart(8, "0")}`;
+
+async function measure(
+  server: BenchCluster,
+  fileSystem: FileSystem,
+  { from, count }: { from: number; count: number },
+): Promise<boolean> {
+  const memoryBytes = () => server.serverMemoryBytes();
+  const creates = await create(fileSystem, from, count);
+  const created = report({
+    bench: "meta.create",
+    value: creates,
+    unit: "ops/s",
+    target: 15_000,
+    inFlight,
+    serverMemoryBytes: memoryBytes(),
+  });
+  const stats = await statAll(fileSystem, from, count);
+  const looked = report({
+    bench: "meta.stat",
+    value: stats,
+    unit: "ops/s",
+    target: 40_000,
+    inFlight,
+    serverMemoryBytes: memoryBytes(),
+  });
+  return created && looked;
+}
+
+function create(fileSystem: FileSystem, from: number, count: number): Promise<number> {
+  return operationsPerSecond(
+    count,
+    inFlight,
+    (index) => fileSystem.createEmpty(fileName(from + index)),
+  );
+}
+
+/** Stats in an order that is not that of creation. */
+function statAll(fileSystem: FileSystem, from: number, count: number): Promise<number> {
+  const step = 7919;
+  return operationsPerSecond(
+    count,
+    inFlight,
+    (index) => fileSystem.stat(fileName(from + (index * step) % count)),
+  );
+}
+
+async function fill(fileSystem: FileSystem, from: number, to: number): Promise<void> {
+  await create(fileSystem, from, to - from);
+}
+
+async function measureListing(fileSystem: FileSystem, expected: number): Promise<boolean> {
+  const startMs = performance.now();
+  let count = 0;
+  for await (const _entry of fileSystem.readdir("/d")) count++;
+  const seconds = (performance.now() - startMs) / 1000;
+  if (count !== expected) throw new Error(`The listing has ${count} of ${expected} entries`);
+  const shared = { unit: "s", target: 2, lowerIsBetter: true, entries: count };
+  return report({ bench: "meta.list", value: seconds, ...shared });
+}
+
+/** What an operation costs with a million files in the store, against the cost with few. */
+async function measureGrowth(server: BenchCluster, fileSystem: FileSystem): Promise<boolean> {
+  const sample = 10_000;
+  await using small = await startCluster();
+  await using smallCluster = small.connect();
+  const few = smallCluster.fileSystem(caller);
+  await warmUp(few);
+  await few.mkdir("/d");
+  await fill(few, 0, sample);
+  await fill(fileSystem, 100_000, 1_000_000);
+
+  // In turns, so that both see the same machine.
+  const costs = { create: [] as number[], stat: [] as number[] };
+  for (let round = 0; round < 5; round++) {
+    const offset = round * sample;
+    const fewCreates = await create(few, sample + offset, sample);
+    const manyCreates = await create(fileSystem, 1_000_000 + offset, sample);
+    costs.create.push(fewCreates / manyCreates);
+    const fewStats = await statAll(few, 0, sample);
+    const manyStats = await statAll(fileSystem, 0, 1_000_000 / 50 * 50 / 50);
+    costs.stat.push(fewStats / manyStats);
+  }
+  const shared = { unit: "times", target: 1.3, lowerIsBetter: true };
+  const createOk = report({ bench: "meta.create.growth", value: median(costs.create), ...shared });
+  const statOk = report({
+    bench: "meta.stat.growth",
+    value: median(costs.stat),
+    ...shared,
+    serverMemoryBytes: server.serverMemoryBytes(),
+    smallServerMemoryBytes: small.serverMemoryBytes(),
+  });
+  return createOk && statOk;
+}
+
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+}
