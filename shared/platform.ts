@@ -128,16 +128,25 @@ function listenTcp(address: Address): Deno.TcpListener {
 async function connectTcp(address: Address, signal: AbortSignal): Promise<Deno.TcpConn> {
   try {
     const options = { hostname: address.host, port: address.port, signal };
-    const connection = await Deno.connect(options);
-    if (!signal.aborted) {
-      connection.setNoDelay(true);
-      return connection;
-    }
+    const connection = withoutDelay(await Deno.connect(options));
+    if (!signal.aborted) return connection;
     connection.close();
     throw signal.reason;
   } catch (error) {
     const message = `Cannot connect to "${formatAddress(address)}": ${reasonOf(error)}`;
     throw new RustreError("UNREACHABLE", message, { cause: error });
+  }
+}
+
+/** A frame goes out when it is written, not when the last one is acknowledged. */
+function withoutDelay(connection: Deno.TcpConn): Deno.TcpConn {
+  try {
+    connection.setNoDelay(true);
+    return connection;
+  } catch (error) {
+    // The peer has gone already.
+    connection.close();
+    throw error;
   }
 }
 
@@ -156,9 +165,8 @@ class TcpListener implements Listener {
   async accept(): Promise<Connection | null> {
     for (let failures = 0; !this.#closed; failures++) {
       try {
-        const connection = await this.#listener.accept();
+        const connection = withoutDelay(await this.#listener.accept());
         if (failures > 0) this.#log.info("Accepting connections again");
-        connection.setNoDelay(true);
         return new TcpConnection(connection);
       } catch (error) {
         if (this.#closed) break;

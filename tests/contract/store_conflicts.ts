@@ -4,7 +4,7 @@ import { strict as assert } from "node:assert";
 import { isRustreError, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { type OpenTransaction, prefixRange, type Store } from "../../shared/store/store.ts";
-import { transact } from "../../shared/store/transact.ts";
+import { readOnly, transact } from "../../shared/store/transact.ts";
 import {
   bytes,
   commitOn,
@@ -232,6 +232,24 @@ export const conflictPromises: StorePromise[] = [
       assert.equal(textOf(await transaction.get("a")), "1");
       await put(other, { a: "2" });
       await transaction.commit();
+    },
+  },
+  {
+    name: "a read at any moment of a commit sees all of it or nothing",
+    concurrent: true,
+    async test({ store, other, context }) {
+      await put(store, { left: "0", right: "0" });
+      for (let turns = 0; turns < 30; turns++) {
+        const text = String(turns);
+        const commit = put(other, { left: text, right: text });
+        for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+        const [left, right] = await readOnly(context, async (transaction) => {
+          return [await transaction.get("left"), await transaction.get("right")];
+        });
+        assert.equal(textOf(left), textOf(right));
+        await commit;
+        assert.equal(await read(store, "right"), text);
+      }
     },
   },
   {

@@ -90,7 +90,7 @@ export const modelPromises: StorePromise[] = [
           await clearing.commit();
           await playHistory([store, other], turns);
         }),
-        { seed, numRuns: 150 },
+        { seed, numRuns: 300 },
       );
     },
   },

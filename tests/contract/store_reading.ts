@@ -158,6 +158,7 @@ export const readingPromises: StorePromise[] = [
       const transaction = store.begin();
       assert.equal(textOf(await transaction.get("a", { snapshot: true })), "1");
       await put(other, { a: "2", b: "2" });
+      assert.equal(await read(store, "a"), "2");
       let b: string | undefined;
       try {
         b = textOf(await transaction.get("b", { snapshot: true }));
@@ -166,6 +167,21 @@ export const readingPromises: StorePromise[] = [
       }
       assert.ok(b === undefined || b === "1", `read b=${b} beside a=1`);
       await transaction.cancel();
+    },
+  },
+  {
+    name: "a transaction goes on reading while others write what it does not read",
+    concurrent: true,
+    async test({ store, other }) {
+      await put(store, { a: "1", b: "1", c: "1" });
+      const transaction = store.begin();
+      for (const key of ["a", "b", "c"]) {
+        assert.equal(textOf(await transaction.get(key)), "1");
+        await put(other, { elsewhere: key });
+        assert.equal(await read(store, "elsewhere"), key);
+      }
+      transaction.set("a", bytes("2"));
+      await transaction.commit();
     },
   },
   {

@@ -64,6 +64,9 @@ Deno.test("what shared a batch with a full disk is there or not, as it was answe
     for (const number of numbers) {
       assert.equal(stored[number] !== undefined, results[number]!.status === "fulfilled");
     }
+    for (const result of results) {
+      if (result.status === "rejected") assert.ok(isRustreError(result.reason, "ENOSPC"));
+    }
     assert.ok(results.some(({ status }) => status === "rejected"));
     assert.ok(results.some(({ status }) => status === "fulfilled"));
   });
