@@ -3,7 +3,8 @@
 
 import { CommanderError } from "commander";
 import { globalsOf } from "./commands/globals.ts";
-import { buildProgram, type ProgramContext } from "./commands/program.ts";
+import type { ProgramContext } from "./commands/context.ts";
+import { buildProgram } from "./commands/program.ts";
 import { UsageError } from "./shared/command_line.ts";
 import { isRustreError } from "./shared/errors.ts";
 import { systemEnvironment } from "./shared/platform.ts";

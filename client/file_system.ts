@@ -8,7 +8,7 @@ import type { DirectoryEntry } from "../shared/rpc/protocol.ts";
 import type { MetadataClient } from "./metadata_client.ts";
 import type { ObjectClient } from "./object_client.ts";
 import { OpenFile } from "./open_file.ts";
-import { entryOf, isRootPath, placeOf } from "./paths.ts";
+import { entryOf, fileEntryOf, isRootPath, placeOf } from "./paths.ts";
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
@@ -51,8 +51,6 @@ export class FileSystem {
   readonly #metadata: MetadataClient;
   readonly #objects: ObjectClient;
   readonly #caller: Caller;
-  /** How often this client has an inode open for writing; the mds counts only clients. */
-  readonly #writers = new Map<number, number>();
 
   constructor({ metadata, objects, caller }: FileSystemOptions) {
     this.#metadata = metadata;
@@ -169,7 +167,7 @@ export class FileSystem {
 
   async symlink(target: string, path: string, { signal }: CallOptions = {}): Promise<Attributes> {
     const { attributes } = await this.#named(`make the symbolic link "${path}"`, () => {
-      const request = { caller: this.#caller, ...entryOf(path), target };
+      const request = { caller: this.#caller, ...fileEntryOf(path), target };
       return this.#metadata.mutate("symlink", request, signal);
     });
     return attributes;
@@ -178,7 +176,7 @@ export class FileSystem {
   /** `path` becomes another name of `source`, which is not followed. */
   async link(source: string, path: string, { signal }: CallOptions = {}): Promise<Attributes> {
     const { attributes } = await this.#named(`link "${path}" to "${source}"`, () => {
-      const request = { caller: this.#caller, source: placeOf(source), ...entryOf(path) };
+      const request = { caller: this.#caller, source: placeOf(source), ...fileEntryOf(path) };
       return this.#metadata.mutate("link", request, signal);
     });
     return attributes;
@@ -187,7 +185,8 @@ export class FileSystem {
   async unlink(path: string, { signal }: CallOptions = {}): Promise<void> {
     await this.#named(`remove "${path}"`, () => {
       if (isRootPath(path)) throw new RustreError("EISDIR", "is a directory");
-      return this.#metadata.mutate("unlink", { caller: this.#caller, ...entryOf(path) }, signal);
+      const request = { caller: this.#caller, ...fileEntryOf(path) };
+      return this.#metadata.mutate("unlink", request, signal);
     });
   }
 
@@ -288,12 +287,12 @@ export class FileSystem {
 
   /** Opens an existing file for reading and writing in place. */
   async openForWriting(path: string, { signal }: CallOptions = {}): Promise<OpenFile> {
+    const handle = this.#metadata.newHandle();
     const { attributes } = await this.#named(`open "${path}" for writing`, () => {
-      const request = { caller: this.#caller, place: placeOf(path) };
+      const request = { caller: this.#caller, place: placeOf(path), handle };
       return this.#metadata.mutate("openWrite", request, signal);
     });
     const { ino } = attributes;
-    this.#writers.set(ino, (this.#writers.get(ino) ?? 0) + 1);
     return new OpenFile({
       objects: this.#objects,
       attributes: withLayout(attributes, path),
@@ -301,25 +300,16 @@ export class FileSystem {
       mode: "existing",
       ending: {
         commit: async ({ dataEndBytes }, signal) => {
+          const request = { ino, handle, dataEndBytes };
           const reply = await this.#named(
             `sync "${path}"`,
-            () => this.#metadata.mutate("commitWrite", { ino, dataEndBytes }, signal),
+            () => this.#metadata.mutate("commitWrite", request, signal),
           );
           return reply.attributes;
         },
-        abandon: () => this.#closeWriter(ino),
+        abandon: () => this.#metadata.release("closeWrite", { ino, handle }),
       },
     });
-  }
-
-  async #closeWriter(ino: number): Promise<void> {
-    const left = (this.#writers.get(ino) ?? 1) - 1;
-    if (left > 0) {
-      this.#writers.set(ino, left);
-      return;
-    }
-    this.#writers.delete(ino);
-    await this.#metadata.release("closeWrite", { ino });
   }
 
   async #create(
@@ -329,7 +319,7 @@ export class FileSystem {
   ): Promise<Attributes> {
     const { attributes } = await this.#named(`create "${path}"`, () => {
       if (isRootPath(path)) throw new RustreError("EISDIR", "is a directory");
-      const request = { caller: this.#caller, ...entryOf(path), mode, layout, ...how };
+      const request = { caller: this.#caller, ...fileEntryOf(path), mode, layout, ...how };
       return this.#metadata.mutate("create", request, signal);
     });
     return attributes;

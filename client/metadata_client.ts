@@ -3,7 +3,7 @@
 
 import type { ClusterMapCache } from "../shared/cluster_map.ts";
 import { withDeadline } from "../shared/deadline.ts";
-import type { Environment } from "../shared/environment.ts";
+import { type Environment, randomHex } from "../shared/environment.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
@@ -29,6 +29,8 @@ export class MetadataClient implements AsyncDisposable {
   /** Spreads clients over the mds. */
   readonly #spread: number;
   #session: Session;
+  /** What could not be given up yet; tried again whenever the session is renewed. */
+  #unreleased: (() => Promise<unknown>)[] = [];
 
   constructor(options: MetadataClientOptions) {
     this.#options = options;
@@ -79,22 +81,35 @@ export class MetadataClient implements AsyncDisposable {
     );
   }
 
-  /** A mutation that gives something up: tried a little while, for the session's end does it too. */
+  /**
+   * A mutation that gives something up: tried a little while here and later in the background, for
+   * the session's end does it too.
+   */
   async release<Name extends MdsMethod>(
     name: Name,
     request: Omit<MdsRequest<Name>, keyof MutationId>,
   ): Promise<void> {
     const { environment, log } = this.#options;
-    try {
-      await withDeadline(
+    const session = this.#session;
+    const attempt = () =>
+      withDeadline(
         environment.clock,
         limits.closeSessionTimeoutMs,
         (signal) => this.mutate(name, request, signal),
       );
+    try {
+      await attempt();
     } catch (error) {
       if (!isRustreError(error)) throw error;
-      log.debug("Cannot release, the end of the session will", { name, reason: error.message });
+      log.debug("Cannot release, will try again", { name, reason: error.message });
+      // Another session has nothing to give up.
+      if (this.#session === session && !session.isOver) this.#unreleased.push(attempt);
     }
+  }
+
+  /** A new name for something that this client opens. */
+  newHandle(): string {
+    return randomHex(this.#options.environment.random, 16);
   }
 
   async close(): Promise<void> {
@@ -108,17 +123,32 @@ export class MetadataClient implements AsyncDisposable {
   async #replaceSession(old = this.#session): Promise<void> {
     if (this.#session !== old) return;
     this.#session = this.#newSession();
+    this.#unreleased = [];
     await old.close();
+  }
+
+  async #releaseAgain(): Promise<void> {
+    const attempts = this.#unreleased;
+    try {
+      while (attempts[0] && attempts === this.#unreleased) {
+        await attempts[0]();
+        attempts.shift();
+      }
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+      this.#options.log.debug("Cannot release yet", { reason: error.message });
+    }
   }
 
   #newSession(): Session {
     const { environment, log, rpc } = this.#options;
     const calls = {
-      open: async (clientId: string, signal?: AbortSignal) => {
+      open: async (clientId: string, signal: AbortSignal) => {
         await this.call("openSession", { clientId }, signal);
       },
       renew: async (clientId: string, signal: AbortSignal) => {
         await this.call("renewSession", { clientId }, signal);
+        await this.#releaseAgain();
       },
       close: async (clientId: string) => {
         const timeoutMs = limits.closeSessionTimeoutMs;

@@ -1,6 +1,7 @@
 // One open file: reads and writes of any range, sync, close. A new file appears under its name only
 // when it is closed; an existing one changes as it is written, and its size when it is synced.
 
+import { interrupted } from "../shared/deadline.ts";
 import { RustreError } from "../shared/errors.ts";
 import {
   fileBytesMax,
@@ -47,21 +48,28 @@ export class OpenFile implements AsyncDisposable {
   readonly #objects: FileObjects;
   /** Bounds the pieces of this file that are under way. */
   readonly #window = new Semaphore(limits.transferWindow);
+  /** One sync at a time: a second one that found nothing to do would return before the first. */
+  readonly #syncTurn = new Semaphore(1);
   #attributes: Attributes & { readonly layout: Layout };
-  /** Where the bytes written so far end. */
-  #writtenEndBytes: number;
-  readonly #written = new WrittenRanges();
+  /** Where the bytes written here end. */
+  #writtenEndBytes = 0;
+  /** Below it every object has its full length; above it only what {@link #written} knows. */
+  #filledEndBytes: number;
+  #written = new WrittenRanges();
+  readonly #writesUnderWay = new Set<Promise<void>>();
   /** Objects written since they were last synced. */
-  #unsynced = new Set<number>();
-  #state: "open" | "closed" = "open";
+  readonly #unsynced = new Set<number>();
+  /** Something was written that the mds has not been told of. */
+  #changed = false;
+  #state: "open" | "closing" | "closed" = "open";
+  #closing: Promise<void> | undefined;
 
   constructor(options: OpenFileOptions) {
     this.path = options.path;
     this.#options = options;
     this.#attributes = options.attributes;
     this.#objects = { ino: options.attributes.ino, layout: options.attributes.layout };
-    this.#writtenEndBytes = options.attributes.dataEndBytes;
-    this.#written.add(0, options.attributes.dataEndBytes);
+    this.#filledEndBytes = options.attributes.dataEndBytes;
   }
 
   /** As of the opening or the last sync. */
@@ -72,6 +80,11 @@ export class OpenFile implements AsyncDisposable {
   /** The length that a reader of this open file sees, with what it wrote itself. */
   get sizeBytes(): number {
     return Math.max(this.#attributes.sizeBytes, this.#writtenEndBytes);
+  }
+
+  /** What lies above was never written, as far as this open file knows. */
+  get #dataEndBytes(): number {
+    return Math.max(this.#attributes.dataEndBytes, this.#writtenEndBytes);
   }
 
   /**
@@ -87,11 +100,11 @@ export class OpenFile implements AsyncDisposable {
     requireRange(offsetBytes, lengthBytes);
     const endBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
     const bytes = new Uint8Array(Math.max(0, endBytes - offsetBytes));
-    const dataEndBytes = Math.min(endBytes, this.#writtenEndBytes);
-    const dataBytes = Math.max(0, dataEndBytes - offsetBytes);
-    if (!this.#written.covers(offsetBytes, offsetBytes + dataBytes)) {
-      await this.#fillHoles(this.#writtenEndBytes, options.signal);
+    const dataEndBytes = Math.min(endBytes, this.#dataEndBytes);
+    if (!this.#written.covers(Math.max(offsetBytes, this.#filledEndBytes), dataEndBytes)) {
+      await this.#fillHoles(this.#dataEndBytes, options.signal);
     }
+    const dataBytes = Math.max(0, dataEndBytes - offsetBytes);
     await this.#eachPiece(offsetBytes, dataBytes, options.signal, async (piece) => {
       const part = await this.#options.objects.read(this.#objects, piece, options.signal);
       bytes.set(part, piece.offsetInFileBytes - offsetBytes);
@@ -112,51 +125,38 @@ export class OpenFile implements AsyncDisposable {
     if (offsetBytes + bytes.length > fileBytesMax(this.#objects.layout)) {
       throw new RustreError("EFBIG", `Cannot write to "${this.path}": the file becomes too large`);
     }
-    const { signal, sync = false } = options;
-    await this.#eachPiece(offsetBytes, bytes.length, signal, async (piece) => {
-      const from = piece.offsetInFileBytes - offsetBytes;
-      const part = bytes.subarray(from, from + piece.lengthBytes);
-      // A write that fails may have been carried out in part, so the object counts as written.
-      if (!sync) this.#unsynced.add(piece.seq);
-      await this.#options.objects.write(this.#objects, piece, part, { sync, signal });
-    });
-    this.#written.add(offsetBytes, offsetBytes + bytes.length);
-    this.#writtenEndBytes = Math.max(this.#writtenEndBytes, offsetBytes + bytes.length);
+    const writing = this.#writePieces(offsetBytes, bytes, options);
+    this.#writesUnderWay.add(writing);
+    try {
+      await writing;
+    } finally {
+      this.#writesUnderWay.delete(writing);
+    }
   }
 
   /**
-   * Everything written before is on the disks of all replicas, and for an existing file its size is
-   * known to all clients.
+   * Every write that has returned is on the disks of all replicas, and for an existing file its size
+   * is known to all clients.
    */
   async sync(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     this.#requireOpen("sync");
-    const endBytes = this.#writtenEndBytes;
-    await this.#syncObjects(endBytes, options.signal);
-    if (this.#options.mode === "existing") await this.#commit(endBytes, options.signal);
+    if (this.#options.mode === "read") return;
+    await this.#sync({ commit: this.#options.mode === "existing", signal: options.signal });
   }
 
-  /** Syncs, gives a new file its name, and closes. */
-  async close(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    if (this.#state === "closed") return;
-    try {
-      if (this.#options.mode !== "read") {
-        const endBytes = this.#writtenEndBytes;
-        await this.#syncObjects(endBytes, options.signal);
-        const changed = endBytes > this.#attributes.dataEndBytes;
-        if (this.#options.mode === "new" || changed) await this.#commit(endBytes, options.signal);
-      }
-    } catch (error) {
-      await this.abandon();
-      throw error;
-    }
-    this.#state = "closed";
-    if (this.#options.mode !== "new") await this.#options.ending.abandon();
+  /** Waits for writes under way, syncs, gives a new file its name, and closes. Idempotent. */
+  close(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    if (this.#state === "closed") return Promise.resolve();
+    return this.#closing ??= this.#close(options.signal);
   }
 
   /** Closes without the sync: a new file is gone, an existing one keeps what was synced. */
   async abandon(): Promise<void> {
     if (this.#state === "closed") return;
+    // Whoever closes it is told how that ends.
+    if (this.#closing) return void await this.#closing.catch(() => {});
     this.#state = "closed";
+    await Promise.allSettled(this.#writesUnderWay);
     await this.#options.ending.abandon();
   }
 
@@ -206,6 +206,28 @@ export class OpenFile implements AsyncDisposable {
     });
   }
 
+  async #writePieces(offsetBytes: number, bytes: Uint8Array, options: WriteOptions): Promise<void> {
+    const { signal, sync = false } = options;
+    try {
+      await this.#eachPiece(offsetBytes, bytes.length, signal, async (piece) => {
+        const from = piece.offsetInFileBytes - offsetBytes;
+        const part = bytes.subarray(from, from + piece.lengthBytes);
+        try {
+          await this.#options.objects.write(this.#objects, piece, part, { sync, signal });
+        } finally {
+          // Not before it has ended: a sync meanwhile may come before it on the OST. One that
+          // failed may have been carried out in part.
+          if (!sync) this.#unsynced.add(piece.seq);
+        }
+      });
+    } finally {
+      this.#changed ||= bytes.length > 0;
+    }
+    if (bytes.length === 0) return;
+    this.#written.add(offsetBytes, offsetBytes + bytes.length);
+    this.#writtenEndBytes = Math.max(this.#writtenEndBytes, offsetBytes + bytes.length);
+  }
+
   /** Runs `task` on every piece, a window of them at once; rejects after all have settled. */
   async #eachPiece(
     offsetBytes: number,
@@ -213,34 +235,95 @@ export class OpenFile implements AsyncDisposable {
     signal: AbortSignal | undefined,
     task: (piece: Piece) => Promise<void>,
   ): Promise<void> {
-    const underWay: Promise<void>[] = [];
+    const { layout } = this.#objects;
+    const all = pieces(layout, offsetBytes, lengthBytes, limits.transferBytes);
+    await this.#eachInWindow(all, signal, task);
+  }
+
+  async #eachInWindow<Item>(
+    items: Iterable<Item>,
+    signal: AbortSignal | undefined,
+    task: (item: Item) => Promise<void>,
+  ): Promise<void> {
+    const underWay = new Set<Promise<void>>();
     let failed: { error: unknown } | undefined;
-    for (
-      const piece of pieces(this.#objects.layout, offsetBytes, lengthBytes, limits.transferBytes)
-    ) {
-      await this.#window.acquire(1, signal);
+    for (const item of items) {
+      try {
+        await this.#window.acquire(1, signal);
+      } catch {
+        // Only the signal ends the wait.
+        failed ??= { error: interrupted(signal!) };
+        break;
+      }
       if (failed) {
         this.#window.release();
         break;
       }
-      const running = task(piece)
+      const running = task(item)
         .catch((error) => void (failed ??= { error }))
-        .finally(() => this.#window.release());
-      underWay.push(running);
+        .finally(() => {
+          this.#window.release();
+          underWay.delete(running);
+        });
+      underWay.add(running);
     }
     await Promise.all(underWay);
     if (failed) throw failed.error;
   }
 
-  /** Puts the data up to `endBytes` on disk. */
+  async #close(signal: AbortSignal | undefined): Promise<void> {
+    const { mode, ending } = this.#options;
+    this.#state = "closing";
+    try {
+      await Promise.allSettled(this.#writesUnderWay);
+      if (mode !== "read") await this.#sync({ commit: true, signal });
+    } catch (error) {
+      await ending.abandon();
+      throw error;
+    } finally {
+      this.#state = "closed";
+    }
+    if (mode !== "new") await ending.abandon();
+  }
+
+  /** First the bytes, then, where `commit` says so, the size: never the other way round. */
+  async #sync(options: { commit: boolean; signal: AbortSignal | undefined }): Promise<void> {
+    const { commit, signal } = options;
+    await this.#acquireSyncTurn(signal);
+    try {
+      const endBytes = this.#dataEndBytes;
+      const changed = this.#changed || this.#options.mode === "new";
+      if (commit) this.#changed = false;
+      try {
+        await this.#syncObjects(endBytes, signal);
+        if (commit && changed) await this.#commit(endBytes, signal);
+      } catch (error) {
+        this.#changed ||= changed;
+        throw error;
+      }
+    } finally {
+      this.#syncTurn.release();
+    }
+  }
+
+  async #acquireSyncTurn(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#syncTurn.acquire(1, signal);
+    } catch {
+      throw interrupted(signal!);
+    }
+  }
+
+  /** Puts the data up to `endBytes` on disk; above it lies at most what a failed write left. */
   async #syncObjects(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
     await this.#fillHoles(endBytes, signal);
-    const unsynced = this.#unsynced;
-    this.#unsynced = new Set();
+    const count = objectCount(this.#objects.layout, endBytes);
+    const seqs = [...this.#unsynced].filter((seq) => seq < count);
+    for (const seq of seqs) this.#unsynced.delete(seq);
     try {
-      await this.#options.objects.sync(this.#objects, unsynced, signal);
+      await this.#options.objects.sync(this.#objects, seqs, signal);
     } catch (error) {
-      for (const seq of unsynced) this.#unsynced.add(seq);
+      for (const seq of seqs) this.#unsynced.add(seq);
       throw error;
     }
   }
@@ -250,30 +333,44 @@ export class OpenFile implements AsyncDisposable {
    * where writes left holes, objects are made as long as they have to be.
    */
   async #fillHoles(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
-    const { layout } = this.#objects;
-    const beforeBytes = this.#attributes.dataEndBytes;
-    if (this.#written.covers(beforeBytes, endBytes)) return;
-    const positions = layout.targets.length;
-    const firstSeq = Math.max(0, objectCount(layout, beforeBytes) - positions);
-    for (let seq = firstSeq; seq < objectCount(layout, endBytes); seq++) {
-      const lengthBytes = objectLengthBytes(layout, seq, endBytes);
-      if (lengthBytes <= objectLengthBytes(layout, seq, beforeBytes)) continue;
-      await this.#options.objects.extend(this.#objects, seq, lengthBytes, signal);
-      this.#unsynced.add(seq);
+    const beforeBytes = this.#filledEndBytes;
+    if (!this.#written.covers(beforeBytes, endBytes)) {
+      const seqs = growingObjects(this.#objects.layout, beforeBytes, endBytes);
+      await this.#eachInWindow(seqs, signal, async ({ seq, lengthBytes }) => {
+        await this.#options.objects.extend(this.#objects, seq, lengthBytes, signal);
+        this.#unsynced.add(seq);
+      });
+      this.#written = new WrittenRanges();
     }
-    this.#written.add(beforeBytes, endBytes);
+    this.#filledEndBytes = Math.max(this.#filledEndBytes, endBytes);
   }
 
   async #commit(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
     const sizeBytes = Math.max(this.#attributes.sizeBytes, endBytes);
-    const dataEndBytes = Math.max(this.#attributes.dataEndBytes, endBytes);
-    const attributes = await this.#options.ending.commit({ sizeBytes, dataEndBytes }, signal);
+    const sizes = { sizeBytes, dataEndBytes: endBytes };
+    const attributes = await this.#options.ending.commit(sizes, signal);
     this.#attributes = { ...attributes, layout: this.#objects.layout };
+    // Other writers have filled what they committed.
+    this.#filledEndBytes = Math.max(this.#filledEndBytes, attributes.dataEndBytes);
   }
 
   #requireOpen(action: string): void {
     if (this.#state === "open") return;
     throw new RustreError("EBADF", `Cannot ${action} "${this.path}": it is closed`);
+  }
+}
+
+/** The objects that are longer when the data ends at `endBytes` than at `beforeBytes`. */
+function* growingObjects(
+  layout: Layout,
+  beforeBytes: number,
+  endBytes: number,
+): Generator<{ seq: number; lengthBytes: number }> {
+  const firstSeq = Math.max(0, objectCount(layout, beforeBytes) - layout.targets.length);
+  const count = objectCount(layout, endBytes);
+  for (let seq = firstSeq; seq < count; seq++) {
+    const lengthBytes = objectLengthBytes(layout, seq, endBytes);
+    if (lengthBytes > objectLengthBytes(layout, seq, beforeBytes)) yield { seq, lengthBytes };
   }
 }
 

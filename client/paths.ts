@@ -18,6 +18,12 @@ export function entryOf(path: string): { directory: Place; name: string } {
   return { directory, name: inside.slice(slash + 1) };
 }
 
+/** {@link entryOf} for what is no directory: a path with "/" at its end is refused. */
+export function fileEntryOf(path: string): { directory: Place; name: string } {
+  if (path.endsWith("/")) throw new RustreError("ENOTDIR", "not a directory");
+  return entryOf(path);
+}
+
 export function isRootPath(path: string): boolean {
   return /^\/+$/.test(path);
 }

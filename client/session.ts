@@ -2,6 +2,7 @@
 // ended when it closes. Numbers the mutations, and keeps those under way within the window of replies
 // that the mds remembers.
 
+import { withSignal } from "../shared/deadline.ts";
 import { type Environment, randomHex } from "../shared/environment.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
@@ -15,7 +16,7 @@ export interface MutationId {
 
 /** The calls that a session makes; metadata_client.ts gives them. */
 export interface SessionCalls {
-  open(clientId: string, signal?: AbortSignal): Promise<void>;
+  open(clientId: string, signal: AbortSignal): Promise<void>;
   renew(clientId: string, signal: AbortSignal): Promise<void>;
   close(clientId: string): Promise<void>;
 }
@@ -26,6 +27,7 @@ export class Session {
   readonly #calls: SessionCalls;
   readonly #environment: Environment;
   readonly #log: Logger;
+  readonly #stop = new AbortController();
   #opening: Promise<void> | undefined;
   #renewal: Periodic | undefined;
   #over = false;
@@ -51,7 +53,10 @@ export class Session {
     signal?: AbortSignal,
   ): Promise<T> {
     await this.#ensureOpen(signal);
-    while (this.#isWindowFull()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (this.#isWindowFull()) {
+      const room = new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await (signal ? withSignal(room, signal) : room);
+    }
     const requestId = this.#nextRequestId++;
     this.#underWay.add(requestId);
     try {
@@ -67,8 +72,12 @@ export class Session {
 
   /** Ends the session at the mds too, which then removes what is still pending. */
   async close(): Promise<void> {
-    const wasOpen = this.#opening !== undefined && !this.#over;
+    const wasOver = this.#over;
     this.#end();
+    this.#stop.abort(new RustreError("SHUTTING_DOWN", "The client is closed"));
+    // One that is just being opened may be open at the mds already.
+    const wasOpen = this.#opening !== undefined && !wasOver;
+    await Promise.allSettled([this.#opening]);
     await this.#renewal?.close();
     if (!wasOpen) return;
     try {
@@ -86,24 +95,29 @@ export class Session {
   }
 
   async #ensureOpen(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#over) throw new RustreError("SESSION_OVER", "The client's session is over");
-    this.#opening ??= this.#open(signal).catch((error) => {
+    if (this.#over) throw sessionOver();
+    // Several wait for it: the signal of one does not end it for the others.
+    this.#opening ??= this.#open().catch((error) => {
       this.#opening = undefined;
       throw error;
     });
-    await this.#opening;
+    await (signal ? withSignal(this.#opening, signal) : this.#opening);
+    if (this.#over) throw sessionOver();
   }
 
-  async #open(signal: AbortSignal | undefined): Promise<void> {
-    await this.#calls.open(this.#clientId, signal);
+  async #open(): Promise<void> {
+    await this.#calls.open(this.#clientId, this.#stop.signal);
+    if (this.#over) return;
     this.#renewal = new Periodic({
       clock: this.#environment.clock,
       intervalMs: limits.sessionRenewMs,
       task: (stop) => this.#renew(stop),
+      delayFirst: true,
     });
   }
 
   async #renew(stop: AbortSignal): Promise<void> {
+    if (this.#over) return;
     try {
       await this.#calls.renew(this.#clientId, stop);
     } catch (error) {
@@ -117,4 +131,8 @@ export class Session {
   #end(): void {
     this.#over = true;
   }
+}
+
+function sessionOver(): RustreError {
+  return new RustreError("SESSION_OVER", "The client's session is over");
 }

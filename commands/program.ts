@@ -4,9 +4,11 @@
 import { Command } from "commander";
 import { clientCommands } from "../client/cli/commands.ts";
 import { statusCommand } from "../client/cli/status.ts";
-import type { CommandContext } from "../shared/command_line.ts";
+import { type CommandContext, UsageError } from "../shared/command_line.ts";
+import { isRustreError } from "../shared/errors.ts";
 import { type LogOutput, setUpLogging } from "../shared/logging.ts";
 import { version } from "../shared/version.ts";
+import type { ProgramContext } from "./context.ts";
 import { addGlobalFlags } from "./globals.ts";
 import { serverCommands } from "./servers.ts";
 import { upCommand } from "./up.ts";
@@ -18,12 +20,6 @@ const rolesOfServers: Readonly<Record<string, readonly [string, ...string[]]>> =
   oss: ["oss"],
   up: ["up", "mgs", "mds", "oss"],
 };
-
-/** What main.ts gives to the program, and takes back when it has run. */
-export interface ProgramContext extends CommandContext {
-  /** Set before an action runs. */
-  output: LogOutput | undefined;
-}
 
 export function buildProgram(context: ProgramContext): Command {
   const program = new Command("rustre")
@@ -59,11 +55,15 @@ function setUpLog(context: CommandContext, command: Command): LogOutput {
   const { logLevel, logFormat, logDirectory } = context.globalsOf(command);
   const roles = rolesOfServers[command.name()];
   const isServer = roles !== undefined && command.parent?.parent === null;
-  return setUpLogging({
-    level: logLevel ?? (isServer ? "info" : "warn"),
-    format: logFormat,
-    stream: isServer ? "stdout" : "stderr",
-    roles: isServer ? roles : ["client"],
-    ...(logDirectory === undefined ? {} : { directory: logDirectory }),
-  });
+  try {
+    return setUpLogging({
+      level: logLevel ?? (isServer ? "info" : "warn"),
+      format: logFormat,
+      stream: isServer ? "stdout" : "stderr",
+      roles: isServer ? roles : ["client"],
+      ...(logDirectory === undefined ? {} : { directory: logDirectory }),
+    });
+  } catch (error) {
+    throw isRustreError(error) ? new UsageError(error.message, { cause: error }) : error;
+  }
 }

@@ -9,7 +9,7 @@ import { type ErrorCode, isRustreError, RustreError } from "../shared/errors.ts"
 import { limits } from "../shared/limits.ts";
 import { externalAddresses, localAddressTowards, systemHostName } from "../shared/platform.ts";
 import { version } from "../shared/version.ts";
-import type { ProgramContext } from "./program.ts";
+import type { ProgramContext } from "./context.ts";
 
 export interface HostAndPort {
   readonly host: string;

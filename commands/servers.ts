@@ -6,7 +6,7 @@ import { type Address, randomHex } from "../shared/environment.ts";
 import { limits } from "../shared/limits.ts";
 import { loggerOf } from "../shared/logging.ts";
 import { parsed } from "./globals.ts";
-import type { ProgramContext } from "./program.ts";
+import type { ProgramContext } from "./context.ts";
 import { commonOptions, type HostAndPort, runServer, unlessStopped } from "./run_server.ts";
 
 interface ServerFlags {

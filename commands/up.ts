@@ -5,7 +5,7 @@ import { formatAddress, isWildcard } from "../shared/address.ts";
 import type { Address } from "../shared/environment.ts";
 import { loggerOf } from "../shared/logging.ts";
 import type { Store } from "../shared/store/store.ts";
-import type { ProgramContext } from "./program.ts";
+import type { ProgramContext } from "./context.ts";
 import {
   type CommonOptions,
   commonOptions,

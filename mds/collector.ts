@@ -3,14 +3,15 @@
 // all it does may be done twice. What belongs to an OST that is down waits for it.
 
 import type { ClusterMap } from "../shared/model.ts";
-import { endpointOfTarget, targetOf } from "../shared/cluster_map.ts";
+import { endpointOfTarget, isUp, targetOf } from "../shared/cluster_map.ts";
 import { sleep } from "../shared/environment.ts";
-import { isRustreError, messageOf } from "../shared/errors.ts";
+import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
 import { objectCount, objectId, objectLengthBytes, targetsOfObject } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
 import type { RequestOf } from "../shared/rpc/service.ts";
 import type { Lease } from "../shared/store/lease.ts";
+import { keyAfter } from "../shared/store/store.ts";
 import { Periodic } from "../shared/periodic.ts";
 import { readOnly, transact } from "../shared/store/transact.ts";
 import type { MdsContext } from "./context.ts";
@@ -72,7 +73,8 @@ export class Collector implements AsyncDisposable {
     while (!this.#stop.signal.aborted) {
       this.#kicked = false;
       try {
-        if (this.#heldSinceMs !== undefined) await this.#collect(this.#heldSinceMs);
+        const heldSinceMs = this.#heldSinceMs;
+        if (heldSinceMs !== undefined && this.#lease.isHeld()) await this.#collect(heldSinceMs);
       } catch (error) {
         if (!isRustreError(error)) throw error;
         this.#context.log.warn("Cannot collect: will try again", { reason: error.message });
@@ -96,6 +98,8 @@ export class Collector implements AsyncDisposable {
 
   async #renewLease(): Promise<void> {
     const { environment, log } = this.#context;
+    // A process that slept, as with its whole host, has held nothing meanwhile.
+    if (!this.#lease.isHeld()) this.#heldSinceMs = undefined;
     try {
       const held = await this.#lease.renew();
       this.#heldSinceMs = held ? this.#heldSinceMs ?? environment.clock.monotonicMs() : undefined;
@@ -112,21 +116,29 @@ export class Collector implements AsyncDisposable {
     if (heldMs >= limits.sessionLeaseMs) await endExpiredSessions(this.#context);
     const map = this.#context.maps.current;
     if (!map) return;
-    await this.#cutTruncated(map);
-    const up = map.targets.filter((target) => target.state === "up");
-    await Promise.all(up.map((target) => this.#destroyGarbage(map, target.index)));
+    await Promise.all([
+      this.#cutTruncated(map),
+      ...map.targets.filter(isUp).map(({ index }) => this.#destroyGarbage(map, index)),
+    ]);
   }
 
   // ── truncations ──────────────────────────────────────────────────────────────────────────────
 
+  /** Every one is tried in each round: those that wait for an OST are in nobody's way. */
   async #cutTruncated(map: ClusterMap): Promise<void> {
     const { schema } = this.#context;
-    const rows = await readOnly(
-      this.#context,
-      (transaction) => transaction.getRange(schema.truncations(), { limit: limits.collectBatch }),
-    );
-    for (const { key, value } of rows) {
-      await this.#cutOne(map, schema.inoOf(key), decodeNumber(value));
+    let { begin, end } = schema.truncations();
+    for (let more = true; more && !this.#stop.signal.aborted;) {
+      const rows = await readOnly(
+        this.#context,
+        (transaction) =>
+          transaction.getRange({ begin, end }, { limit: limits.collectBatch, snapshot: true }),
+      );
+      for (const { key, value } of rows) {
+        await this.#cutOne(map, schema.inoOf(key), decodeNumber(value));
+        begin = keyAfter(key);
+      }
+      more = rows.length === limits.collectBatch;
     }
   }
 
@@ -203,14 +215,22 @@ export class Collector implements AsyncDisposable {
     }
   }
 
-  #callTarget<Name extends "resizeObject" | "destroyInodes">(
+  async #callTarget<Name extends "resizeObject" | "destroyInodes">(
     map: ClusterMap,
     index: number,
     name: Name,
     request: RequestOf<typeof ossService, Name>,
-  ): Promise<unknown> {
-    const endpoint = endpointOfTarget(targetOf(map, index));
+  ): Promise<void> {
+    const target = targetOf(map, index);
+    if (!isUp(target)) {
+      throw new RustreError("TARGET_DOWN", `Cannot reach OST ${index}: it is down`);
+    }
+    // Whoever took the lease over has perhaps done this, and the file has grown again since.
+    if (!this.#lease.isHeld()) {
+      throw new RustreError("LEASE_LOST", "Cannot go on collecting: the lease is over");
+    }
+    const endpoint = endpointOfTarget(target);
     const { signal } = this.#stop;
-    return this.#context.rpc.call(endpoint, ossService, name, request, { signal });
+    await this.#context.rpc.call(endpoint, ossService, name, request, { signal });
   }
 }

@@ -12,11 +12,11 @@ import {
   type Child,
   decodeChild,
   decodeCounter,
+  decodeDirectoryTimes,
   decodeInode,
-  decodeTime,
   encodeChild,
+  encodeDirectoryTimes,
   encodeInode,
-  encodeTime,
   type Inode,
   present,
 } from "./schema.ts";
@@ -76,16 +76,16 @@ export async function attributesOf(operation: ReadOperation, inode: Inode): Prom
   const { parent: _parent, target: _target, layout, defaults, ...plain } = inode;
   if (inode.type !== "directory") return layout ? { ...plain, layout } : plain;
   const { transaction, context: { schema } } = operation;
-  const [links, mtime] = await Promise.all([
+  const [links, times] = await Promise.all([
     transaction.get(schema.directoryLinks(inode.ino)),
-    transaction.get(schema.directoryMtime(inode.ino)),
+    transaction.get(schema.directoryTimes(inode.ino)),
   ]);
-  const mtimeNs = mtime ? decodeTime(mtime) : inode.mtimeNs;
+  const { mtimeNs, ctimeNs } = times ? decodeDirectoryTimes(times) : inode;
   return {
     ...plain,
     links: 2 + decodeCounter(links),
     mtimeNs,
-    ctimeNs: mtimeNs > inode.ctimeNs ? mtimeNs : inode.ctimeNs,
+    ctimeNs: ctimeNs > inode.ctimeNs ? ctimeNs : inode.ctimeNs,
     ...(defaults ? { defaults } : {}),
   };
 }
@@ -137,6 +137,17 @@ export async function walkToDirectory(
   return inode;
 }
 
+/** {@link walkToDirectory} for an operation on a name in it, which has to search it. */
+export async function walkToParent(
+  operation: ReadOperation,
+  caller: Caller,
+  place: Place,
+): Promise<Inode> {
+  const directory = await walkToDirectory(operation, caller, place);
+  requireAccess(directory, caller, access.execute);
+  return directory;
+}
+
 // ── writing ────────────────────────────────────────────────────────────────────────────────────
 
 export function putInode({ transaction, context }: Mutation, inode: Inode): void {
@@ -165,7 +176,8 @@ export function removeEntry(
 }
 
 function touchDirectory({ transaction, context, nowNs }: Mutation, directory: number): void {
-  transaction.set(context.schema.directoryMtime(directory), encodeTime(nowNs));
+  const times = { mtimeNs: nowNs, ctimeNs: nowNs };
+  transaction.set(context.schema.directoryTimes(directory), encodeDirectoryTimes(times));
 }
 
 /** A new inode that is in the tree, counted. */
@@ -192,7 +204,7 @@ export function dropLink(mutation: Mutation, inode: Inode): void {
 export function dropDirectory({ transaction, context: { schema } }: Mutation, ino: number): void {
   transaction.delete(schema.inode(ino));
   transaction.delete(schema.directoryLinks(ino));
-  transaction.delete(schema.directoryMtime(ino));
+  transaction.delete(schema.directoryTimes(ino));
   transaction.add(schema.inodeCount, -1n);
 }
 

@@ -62,12 +62,16 @@ function checkWish(targets: readonly Target[], wish: FullLayoutWish): void {
       `${wish.replicas} replicas are asked for, and the cluster has ${targets.length} OSTs`,
     );
   }
-  if (wish.stripeBytes % limits.stripeBytesMin !== 0) {
-    throw new RustreError(
-      "EINVAL",
-      `the stripe size ${wish.stripeBytes} is no multiple of ${limits.stripeBytesMin} bytes`,
-    );
-  }
+  checkStripeBytes(wish.stripeBytes);
+}
+
+/** So that stripes begin at the pages of every file system and kernel. */
+export function checkStripeBytes(stripeBytes: number | undefined): void {
+  if (stripeBytes === undefined || stripeBytes % limits.stripeBytesMin === 0) return;
+  throw new RustreError(
+    "EINVAL",
+    `the stripe size ${stripeBytes} is no multiple of ${limits.stripeBytesMin} bytes`,
+  );
 }
 
 /** Draws without putting back, each draw weighted by free space. */

@@ -4,20 +4,20 @@
 //   ino/{ino:016x}                              inode: type, owner, times, links, size, layout
 //   children/{parent:016x}/{name}               inode number and type; existence is membership
 //   dir_links/{ino:016x}                        count of subdirectories, an atomic counter
-//   dir_mtime/{ino:016x}                        a directory's modification time, written blindly
+//   dir_times/{ino:016x}                        a directory's mtime and ctime, written blindly
 //   next_ino                                    the first inode number that nobody has taken
 //   inodes                                      count of inodes, an atomic counter
 //   session/{clientId}                          when the client's lease ends; whether it has
 //   idem/{clientId}/{slot:04x}                  request id and reply of a mutation
 //   pending/{clientId}/{ino:016x}               a create that is not committed: inode and its name
-//   writer/{ino:016x}/{clientId}                the client has the file open for writing
-//   writing/{clientId}/{ino:016x}               the same, found by the client
+//   writer/{ino:016x}/{clientId}/{handle}       the client has the file open for writing
+//   writing/{clientId}/{handle}/{ino:016x}      the same, found by the client
 //   truncate/{ino:016x}                         objects are still to be cut to the inode's data end
 //   gc/{target:08x}/{ino:016x}                  the OST is to destroy the inode's objects
 //
 // {cluster}/lease/collector is the lease of the mds that collects.
 //
-// A directory's links and modification time have keys of their own so that creates in one directory
+// A directory's links and times have keys of their own so that creates in one directory
 // do not conflict with each other: they add to or overwrite these without reading them, and only
 // read the directory's inode, which a mkdir or create does not change.
 //
@@ -37,7 +37,7 @@ import {
 
 // ── values ─────────────────────────────────────────────────────────────────────────────────────
 
-/** What `ino/` keeps. Of a directory, links and mtime are kept beside it. */
+/** What `ino/` keeps. Of a directory, links and times are kept beside it. */
 export interface Inode {
   readonly ino: number;
   readonly type: FileType;
@@ -70,6 +70,13 @@ export interface Session {
   readonly expiresAtMs: number;
   /** It has ended, and what it left is being removed. */
   readonly over: boolean;
+}
+
+/** One opening of a file for writing. A client may have several of one file. */
+export interface Writer {
+  readonly ino: number;
+  readonly clientId: string;
+  readonly handle: string;
 }
 
 /** A create that waits for its commit. */
@@ -222,12 +229,19 @@ export function decodeStoredReply(value: Uint8Array): StoredReply {
   return { requestId, opcode, reply };
 }
 
-export function encodeTime(timeNs: bigint): Uint8Array {
-  return encode([timeNs]);
+/** When entries of a directory came or went last, or what mtime was set to since. */
+export interface DirectoryTimes {
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
 }
 
-export function decodeTime(value: Uint8Array): bigint {
-  return decode("a time", value, 1)[1];
+export function encodeDirectoryTimes({ mtimeNs, ctimeNs }: DirectoryTimes): Uint8Array {
+  return encode([mtimeNs, ctimeNs]);
+}
+
+export function decodeDirectoryTimes(value: Uint8Array): DirectoryTimes {
+  const [, mtimeNs, ctimeNs] = decode("a directory's times", value, 2);
+  return { mtimeNs, ctimeNs };
 }
 
 /** A value of the store's own add(): 64 bits, little-endian, two's complement. */
@@ -293,8 +307,8 @@ export class Schema {
     return `${this.#prefix}dir_links/${hex16(ino)}`;
   }
 
-  directoryMtime(ino: number): Key {
-    return `${this.#prefix}dir_mtime/${hex16(ino)}`;
+  directoryTimes(ino: number): Key {
+    return `${this.#prefix}dir_times/${hex16(ino)}`;
   }
 
   session(clientId: string): Key {
@@ -325,16 +339,22 @@ export class Schema {
     return prefixRange(`${this.#prefix}pending/${clientId}/`);
   }
 
-  writer(ino: number, clientId: string): Key {
-    return `${this.#prefix}writer/${hex16(ino)}/${clientId}`;
+  writer({ ino, clientId, handle }: Writer): Key {
+    return `${this.#prefix}writer/${hex16(ino)}/${clientId}/${handle}`;
   }
 
   writers(ino: number): KeyRange {
     return prefixRange(`${this.#prefix}writer/${hex16(ino)}/`);
   }
 
-  writing(clientId: string, ino: number): Key {
-    return `${this.#prefix}writing/${clientId}/${hex16(ino)}`;
+  writing({ ino, clientId, handle }: Writer): Key {
+    return `${this.#prefix}writing/${clientId}/${handle}/${hex16(ino)}`;
+  }
+
+  /** The writer of a key of {@link writingOf}. */
+  writerOf(clientId: string, key: Key): Writer {
+    const handle = key.slice(this.writingOf(clientId).begin.length, -hex16(0).length - 1);
+    return { ino: this.inoOf(key), clientId, handle };
   }
 
   writingOf(clientId: string): KeyRange {

@@ -43,14 +43,15 @@ function sessionOver(): RustreError {
 }
 
 /**
- * Ends a session, if `isDue` still says so of its record: refuses the client's mutations from then
- * on, removes what it left, then forgets it. Done again after a crash, it goes on where it was.
+ * Ends a session, if `isDue` still says so of its record, and tells whether: refuses the client's
+ * mutations from then on, removes what it left, then forgets it. Done again after a crash, it goes
+ * on where it was.
  */
 export async function endSession(
   context: MdsContext,
   clientId: string,
   isDue: (expiresAtMs: number) => boolean = () => true,
-): Promise<void> {
+): Promise<boolean> {
   const ended = await transact(context, async (transaction) => {
     const value = await transaction.get(context.schema.session(clientId));
     if (!value) return false;
@@ -61,7 +62,7 @@ export async function endSession(
     transaction.set(context.schema.session(clientId), encodeSession(over));
     return true;
   });
-  if (!ended) return;
+  if (!ended) return false;
   while (await removeSomePending(context, clientId) > 0);
   while (await closeSomeFiles(context, clientId) > 0);
   await transact(context, (transaction) => {
@@ -69,6 +70,7 @@ export async function endSession(
     transaction.delete(context.schema.session(clientId));
     return Promise.resolve();
   });
+  return true;
 }
 
 /** Each returns how many it removed. */
@@ -91,7 +93,7 @@ function closeSomeFiles(context: MdsContext, clientId: string): Promise<number> 
     const rows = await transaction.getRange(schema.writingOf(clientId), { limit: cleanUpBatch });
     for (const { key } of rows) {
       transaction.delete(key);
-      transaction.delete(schema.writer(schema.inoOf(key), clientId));
+      transaction.delete(schema.writer(schema.writerOf(clientId, key)));
     }
     return rows.length;
   });
@@ -119,8 +121,8 @@ export async function endExpiredSessions(context: MdsContext): Promise<void> {
       const session = decodeSession(value);
       if (!session.over && !isDue(session.expiresAtMs)) continue;
       const clientId = schema.clientOfSession(key);
-      await endSession(context, clientId, isDue);
-      context.log.info("Ended the session of a silent client", { clientId });
+      const ended = await endSession(context, clientId, isDue);
+      if (ended) context.log.info("Ended the session of a silent client", { clientId });
     }
     const last = rows.at(-1);
     if (!last || rows.length < cleanUpBatch) return;

@@ -12,9 +12,10 @@ import { Registration } from "../shared/registration.ts";
 import { RpcClient } from "../shared/rpc/client.ts";
 import { mdsService } from "../shared/rpc/protocol.ts";
 import { serve } from "../shared/rpc/server.ts";
+import { readClusterId } from "../shared/store/cluster_id.ts";
 import { Lease } from "../shared/store/lease.ts";
 import type { Store } from "../shared/store/store.ts";
-import { transact } from "../shared/store/transact.ts";
+import { readOnly, transact } from "../shared/store/transact.ts";
 import { Collector } from "./collector.ts";
 import type { MdsContext } from "./context.ts";
 import { mdsHandlers } from "./handlers.ts";
@@ -61,6 +62,7 @@ export async function startMds(options: MdsOptions): Promise<RunningMds> {
   const { clusterId, clusterName } = await maps.waitForMap(options.signal);
   requireSameCluster(clusterName, options);
   const schema = new Schema(clusterName);
+  await requireSameStore(clusterId, options);
   await makeRoot(options, schema);
 
   const allocator = new InodeAllocator({ store, environment }, schema);
@@ -94,6 +96,23 @@ function requireSameCluster(ofMgs: string, { clusterName }: MdsOptions): void {
   throw new RustreError(
     "WRONG_CLUSTER",
     `Cannot start an mds of cluster "${clusterName}": the mgs is of cluster "${ofMgs}"`,
+  );
+}
+
+/** Not a store of its own, on which it would begin an empty file system. */
+async function requireSameStore(
+  clusterId: string,
+  { environment, store, clusterName }: MdsOptions,
+): Promise<void> {
+  const id = await readOnly(
+    { store, environment },
+    (transaction) => readClusterId(transaction, clusterName),
+  );
+  if (id === clusterId) return;
+  throw new RustreError(
+    "WRONG_CLUSTER",
+    `Cannot start an mds on the store "${store.url}": the mgs of cluster "${clusterName}" ` +
+      "keeps it in another store",
   );
 }
 

@@ -19,8 +19,7 @@ export function mgsHandlers({ registry, prober, self }: MgsContext): Handlers<ty
     probe: () => Promise.resolve({ nodeId: self.nodeId }),
 
     async register(registration) {
-      const { epoch: epochBefore } = await registry.state();
-      await prober.verify(registration, epochBefore);
+      await prober.verify(registration, await registry.state());
       prober.noticeRegistered(registration);
       const { epoch } = await registry.apply([{ type: "registered", registration }]);
       return { epoch };

@@ -2,7 +2,7 @@
 // the others wait for the lease. What it learns goes into the map in one transaction for the whole
 // round, and only while the lease is still held.
 
-import { formatAddress } from "../shared/address.ts";
+import { formatAddress, sameAddress } from "../shared/address.ts";
 import { withDeadline } from "../shared/deadline.ts";
 import type { Environment } from "../shared/environment.ts";
 import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
@@ -81,18 +81,43 @@ export class Prober implements AsyncDisposable {
     return ages;
   }
 
-  /** A node that is about to register: does it answer at the address that it gives? */
-  async verify(registration: Registration, epoch: number): Promise<void> {
+  /**
+   * A node that is about to register: does it answer at the address that it gives, and does nobody
+   * answer in its name where it was before, as a copy of an OST's directory would?
+   */
+  async verify(registration: Registration, state: ClusterState): Promise<void> {
     const node = nodeOf(registration);
-    try {
-      await this.#probe(node, { epoch, mgs: [this.#options.self.address] });
-    } catch (error) {
-      if (!isRustreError(error)) throw error;
+    const request = { epoch: state.epoch, mgs: [this.#options.self.address] };
+    const known = node.targetIndex === undefined ? undefined : state.targets.get(node.targetIndex);
+    const moved = known?.nodeId === node.nodeId && !sameAddress(known.address, node.address);
+    const before = moved ? { ...node, address: known.address } : undefined;
+    const [problem, problemBefore] = await Promise.all([
+      this.#problemOf(node, request),
+      before && this.#problemOf(before, request),
+    ]);
+    if (problem) {
       throw new RustreError(
         "ADDRESS_UNREACHABLE",
-        `Cannot register ${nameOf(node)}: the mgs cannot reach it there (${error.message}); if ` +
+        `Cannot register ${nameOf(node)}: the mgs cannot reach it there (${problem.message}); if ` +
           "others know that machine by another address, give it with --advertise",
       );
+    }
+    if (before && !problemBefore) {
+      throw new RustreError(
+        "WRONG_TARGET",
+        `Cannot register ${nameOf(node)}: the same OST is served at ` +
+          `"${formatAddress(before.address)}"; one of the two directories is a copy`,
+      );
+    }
+  }
+
+  async #problemOf(node: ProbedNode, request: ProbeRequest): Promise<RustreError | undefined> {
+    try {
+      await this.#probe(node, request);
+      return undefined;
+    } catch (error) {
+      if (isRustreError(error)) return error;
+      throw error;
     }
   }
 

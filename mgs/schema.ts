@@ -2,7 +2,7 @@
 //
 //   {cluster}/…                 value
 //   format                      number of the format of all that the store holds of this cluster
-//   id                          the cluster's id, made by its first mgs
+//   id                          the cluster's id (shared/store/cluster_id.ts)
 //   epoch                       of the cluster map; raised with each change of the three below
 //   mgs/{address}               an mgs: node id, address, host, version, state
 //   mds/{address}               an mds: the same
@@ -21,7 +21,6 @@ import { RustreError } from "../shared/errors.ts";
 import {
   countSchema,
   epochSchema,
-  idSchema,
   serverSchema,
   targetSchema,
   usageSchema,
@@ -70,7 +69,6 @@ function codec<T>(what: string, schema: v.GenericSchema<unknown, T>): Codec<T> {
 
 export const codecs = {
   format: codec("the format number", countSchema),
-  id: codec("the cluster id", idSchema),
   epoch: codec("the epoch", epochSchema),
   server: codec("an mgs or mds", serverRecordSchema),
   target: codec("an OST", targetRecordSchema),
@@ -80,7 +78,6 @@ export const codecs = {
 /** The keys of one cluster. */
 export class MgsSchema {
   readonly format: Key;
-  readonly id: Key;
   readonly epoch: Key;
   readonly proberLease: Key;
   readonly targets: KeyRange;
@@ -90,7 +87,6 @@ export class MgsSchema {
   constructor(clusterName: string) {
     this.#prefix = `${textToKey(clusterName)}/`;
     this.format = `${this.#prefix}format`;
-    this.id = `${this.#prefix}id`;
     this.epoch = `${this.#prefix}epoch`;
     this.proberLease = `${this.#prefix}lease/prober`;
     this.targets = prefixRange(`${this.#prefix}ost/`);

@@ -2,7 +2,7 @@
 // lost bytes for written; this remembers, so that no later sync succeeds and no reader is given
 // bytes that nobody may have. It forgets with the process: whoever asked for the sync was told.
 
-import { type ErrorCode, RustreError } from "../shared/errors.ts";
+import { RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
 
@@ -32,9 +32,8 @@ export class FailedObjects {
       ? "too many objects could not be synced"
       : this.#reasons.get(where.object);
     if (reason === undefined) return;
-    const code: ErrorCode = "EIO";
     throw new RustreError(
-      code,
+      "EIO",
       `Cannot ${action} object "${where.object}" on OST ${where.targetIndex}: an earlier sync ` +
         `failed (${reason}), so its bytes may be lost`,
     );

@@ -35,10 +35,12 @@ export class FileObjectStore implements ObjectStore {
   readonly #directories: ObjectDirectories;
   readonly #open: OpenObjects;
   readonly #failed = new FailedObjects();
-  /** For operations on other threads. */
+  /** For steps on other threads. */
   readonly #room = new Semaphore(limits.fileOperationsMax);
   #usedBytes = 0;
   #objects = 0;
+  #underWay = 0;
+  readonly #idle = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
 
   /** Opens the store of a directory and adds up what is in it. */
@@ -71,8 +73,8 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  async write(object: ObjectId, offsetBytes: number, bytes: Uint8Array): Promise<void> {
-    await this.#mutate("write", object, "make", async (open) => {
+  write(object: ObjectId, offsetBytes: number, bytes: Uint8Array): Promise<void> {
+    return this.#mutate("write", object, "make", async (open) => {
       for (let done = 0; done < bytes.length;) {
         const rest = done === 0 ? bytes : bytes.subarray(done);
         done += await this.#writeSome(open, offsetBytes + done, rest);
@@ -89,7 +91,11 @@ export class FileObjectStore implements ObjectStore {
     return count;
   }
 
-  async read(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+  read(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+    return this.#operation(() => this.#read(object, offsetBytes, lengthBytes));
+  }
+
+  async #read(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     const wanted = { offsetBytes, lengthBytes };
     const open = await this.#use("read", object, "find");
     if (!open) throw missingBytes(this.#where(object), wanted, undefined);
@@ -117,8 +123,8 @@ export class FileObjectStore implements ObjectStore {
     return this.#inRoom(() => open.file.read(into, offsetBytes));
   }
 
-  async resize(object: ObjectId, lengthBytes: number, how: "extend" | "cut"): Promise<void> {
-    await this.#mutate("resize", object, how === "extend" ? "make" : "find", async (open) => {
+  resize(object: ObjectId, lengthBytes: number, how: "extend" | "cut"): Promise<void> {
+    return this.#mutate("resize", object, how === "extend" ? "make" : "find", async (open) => {
       const asAsked = how === "extend"
         ? open.lengthBytes >= lengthBytes
         : open.lengthBytes <= lengthBytes;
@@ -128,8 +134,12 @@ export class FileObjectStore implements ObjectStore {
     });
   }
 
+  sync(objects: readonly ObjectId[]): Promise<void> {
+    return this.#operation(() => this.#sync(objects));
+  }
+
   /** Data first: its sync often takes the directory's entry along, and the second is then quick. */
-  async sync(objects: readonly ObjectId[]): Promise<void> {
+  async #sync(objects: readonly ObjectId[]): Promise<void> {
     await forEachConcurrently([...new Set(objects)], limits.fileOperationsMax, (object) => {
       return this.#inRoom(() => this.#syncObject(object));
     });
@@ -168,14 +178,20 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  async stat(object: ObjectId): Promise<number | undefined> {
-    const open = await this.#use("stat", object, "find");
-    if (!open) return undefined;
-    this.#open.release(open);
-    return open.lengthBytes;
+  stat(object: ObjectId): Promise<number | undefined> {
+    return this.#operation(async () => {
+      const open = await this.#use("stat", object, "find");
+      if (!open) return undefined;
+      this.#open.release(open);
+      return open.lengthBytes;
+    });
   }
 
-  async destroy(inodes: readonly number[]): Promise<number> {
+  destroy(inodes: readonly number[]): Promise<number> {
+    return this.#operation(() => this.#destroy(inodes));
+  }
+
+  async #destroy(inodes: readonly number[]): Promise<number> {
     const groups = [...Map.groupBy(inodes, prefixOf)];
     let count = 0;
     await forEachConcurrently(groups, limits.fileOperationsMax, async ([prefix, group]) => {
@@ -186,7 +202,6 @@ export class FileObjectStore implements ObjectStore {
   }
 
   async #destroyIn(prefix: string, inodes: ReadonlySet<number>): Promise<number> {
-    this.#refuseClosed();
     let count = 0;
     try {
       const found = await this.#inRoom(() => this.#directories.list(prefix));
@@ -217,8 +232,12 @@ export class FileObjectStore implements ObjectStore {
   }
 
   usage(): Usage {
-    const space = this.#files.space(this.#root);
-    return { ...space, usedBytes: this.#usedBytes, objects: this.#objects };
+    try {
+      const space = this.#files.space(this.#root);
+      return { ...space, usedBytes: this.#usedBytes, objects: this.#objects };
+    } catch (error) {
+      throw this.#errorOf(`tell the space of OST ${this.#targetIndex}`, error);
+    }
   }
 
   close(): Promise<void> {
@@ -226,32 +245,47 @@ export class FileObjectStore implements ObjectStore {
   }
 
   async #close(): Promise<void> {
-    await this.#room.acquire(limits.fileOperationsMax);
+    if (this.#underWay > 0) await this.#idle.promise;
     this.#open.forgetAll();
-    this.#room.release(limits.fileOperationsMax);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
+  /** Runs what a caller asked for, unless the store is closed; close() waits for it. */
+  async #operation<T>(run: () => Promise<T>): Promise<T> {
+    if (this.#closing) {
+      throw new RustreError("SHUTTING_DOWN", `OST ${this.#targetIndex} is stopping`);
+    }
+    this.#underWay++;
+    try {
+      return await run();
+    } finally {
+      this.#underWay--;
+      if (this.#underWay === 0 && this.#closing) this.#idle.resolve();
+    }
+  }
+
   /** Runs `change` on an open object; does nothing where it is to be found and is not there. */
-  async #mutate(
+  #mutate(
     action: string,
     object: ObjectId,
     how: "find" | "make",
     change: (open: OpenObject) => Promise<void>,
   ): Promise<void> {
-    const open = await this.#use(action, object, how);
-    if (!open) return;
-    try {
-      await change(open);
-    } catch (error) {
-      throw this.#errorOf(`${action} ${this.#nameOf(object)}`, error);
-    } finally {
-      open.changed();
-      this.#open.release(open);
-    }
+    return this.#operation(async () => {
+      const open = await this.#use(action, object, how);
+      if (!open) return;
+      try {
+        await change(open);
+      } catch (error) {
+        throw this.#errorOf(`${action} ${this.#nameOf(object)}`, error);
+      } finally {
+        open.changed();
+        this.#open.release(open);
+      }
+    });
   }
 
   /** The open object, to be released; `undefined` where it is to be found and is not there. */
@@ -260,13 +294,13 @@ export class FileObjectStore implements ObjectStore {
     object: ObjectId,
     how: "find" | "make",
   ): Promise<OpenObject | undefined> {
-    this.#check(action, object);
+    this.#failed.check(action, this.#where(object));
     const open = this.#open.use(object);
     if (open) return open;
     if (this.#open.full) {
       // A failure is kept for the users of the other object.
       await this.#open.makeRoom((other) => this.#syncData(other).catch(() => {}));
-      this.#check(action, object);
+      this.#failed.check(action, this.#where(object));
     }
     try {
       return this.#open.use(object) ?? this.#openFile(object, how);
@@ -282,7 +316,7 @@ export class FileObjectStore implements ObjectStore {
     if (!file && how === "make") throw new Error("its file came and went");
     if (!file) return undefined;
     if (created) this.#objects++;
-    const open = new OpenObject(object, file, created ? 0 : file.lengthBytes);
+    const open = new OpenObject(object, file, file.lengthBytes);
     this.#open.add(open);
     return open;
   }
@@ -299,16 +333,6 @@ export class FileObjectStore implements ObjectStore {
     } finally {
       this.#room.release();
     }
-  }
-
-  #check(action: string, object: ObjectId): void {
-    this.#refuseClosed();
-    this.#failed.check(action, this.#where(object));
-  }
-
-  #refuseClosed(): void {
-    if (!this.#closing) return;
-    throw new RustreError("SHUTTING_DOWN", `OST ${this.#targetIndex} is stopping`);
   }
 
   #where(object: ObjectId): { object: ObjectId; targetIndex: number } {

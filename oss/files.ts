@@ -29,6 +29,7 @@ export interface Files {
  * caller's thread: cheap for what is small, while the others let a slow disk be slow elsewhere.
  */
 export interface OpenFile {
+  /** When it was opened. */
   readonly lengthBytes: number;
   readSync(into: Uint8Array, offsetBytes: number): number;
   read(into: Uint8Array, offsetBytes: number): Promise<number>;
@@ -69,12 +70,8 @@ export function reasonOf(error: unknown): { code: ErrorCode; reason: string } {
 const { O_CREAT, O_EXCL, O_RDWR } = fs.constants;
 
 export const localFiles: Files = {
-  open: (path) => unlessCode("ENOENT", () => new LocalFile(path, fs.openSync(path, O_RDWR))),
-  create: (path) =>
-    unlessCode(
-      "EEXIST",
-      () => new LocalFile(path, fs.openSync(path, O_RDWR | O_CREAT | O_EXCL, 0o600)),
-    ),
+  open: (path) => unlessCode("ENOENT", () => openFile(path, O_RDWR)),
+  create: (path) => unlessCode("EEXIST", () => openFile(path, O_RDWR | O_CREAT | O_EXCL)),
   makeDirectory: (path) =>
     unlessCode("EEXIST", () => {
       fs.mkdirSync(path, { mode: 0o700 });
@@ -112,6 +109,17 @@ export const localFiles: Files = {
   },
 };
 
+function openFile(path: string, flags: number): LocalFile {
+  const descriptor = fs.openSync(path, flags, 0o600);
+  try {
+    const isNew = (flags & O_EXCL) !== 0;
+    return new LocalFile(path, descriptor, isNew ? 0 : fs.fstatSync(descriptor).size);
+  } catch (error) {
+    fs.closeSync(descriptor);
+    throw error;
+  }
+}
+
 function unlessCode<T>(code: string, action: () => T): T | undefined {
   try {
     return action();
@@ -131,6 +139,7 @@ function promised<T>(
 }
 
 class LocalFile implements OpenFile {
+  readonly lengthBytes: number;
   readonly #path: string;
   readonly #descriptor: number;
   /**
@@ -140,13 +149,10 @@ class LocalFile implements OpenFile {
   #writer: Deno.FsFile | undefined;
   #lastWrite: Promise<unknown> = Promise.resolve();
 
-  constructor(path: string, descriptor: number) {
+  constructor(path: string, descriptor: number, lengthBytes: number) {
     this.#path = path;
     this.#descriptor = descriptor;
-  }
-
-  get lengthBytes(): number {
-    return fs.fstatSync(this.#descriptor).size;
+    this.lengthBytes = lengthBytes;
   }
 
   readSync(into: Uint8Array, offsetBytes: number): number {

@@ -1,5 +1,5 @@
-// The directories of a file store: where each object's file is, and whether what was made and
-// removed in each directory is on disk. docs of the names: file_names.ts.
+// The directories of a file store: opens, makes, lists and removes the files of objects, and knows
+// whether what was made and removed in each directory is on disk.
 
 import type { ObjectId } from "../shared/model.ts";
 import { parseObjectId } from "../shared/layout.ts";

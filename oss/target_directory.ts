@@ -8,6 +8,7 @@
 import fs from "node:fs";
 import { dirname } from "node:path";
 import * as v from "valibot";
+import { assert } from "../shared/assert.ts";
 import { type Random, randomHex } from "../shared/environment.ts";
 import { type ErrorCode, isRustreError, messageOf, RustreError } from "../shared/errors.ts";
 import { idSchema, targetIndexSchema } from "../shared/model.ts";
@@ -67,6 +68,7 @@ export class TargetDirectory implements TargetStorage {
   }
 
   async open(owner: TargetOwner): Promise<OpenTarget> {
+    assert(this.#lock, "an OST's directory is opened without its lock");
     const { targetIndex } = owner;
     const identity = this.#read(targetIndex) ?? await this.#claim(owner);
     this.#refuseOthers(identity, owner);

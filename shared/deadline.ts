@@ -1,4 +1,5 @@
-// Bounds how long something may wait, by a signal.
+// Bounds how long something may wait, by a signal. Signals that live long are listened to and left
+// again: AbortSignal.any would keep a reference in them for each wait.
 
 import type { Clock } from "./environment.ts";
 import { RustreError } from "./errors.ts";
@@ -13,13 +14,35 @@ export async function withDeadline<T>(
   task: (signal: AbortSignal) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
-  const timeout = new AbortController();
+  const stop = new AbortController();
   const cancel = clock.setTimer(() => {
-    timeout.abort(new RustreError("TIMED_OUT", `No answer within ${timeoutMs} ms`));
+    stop.abort(new RustreError("TIMED_OUT", `No answer within ${timeoutMs} ms`));
   }, timeoutMs);
+  const onAbort = () => stop.abort(signal?.reason);
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    return await task(signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal);
+    return await task(stop.signal);
   } finally {
     cancel();
+    signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/** `promise`, or a rejection as soon as the signal fires; what the promise is of goes on. */
+export function withSignal<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(interrupted(signal));
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    const leave = () => signal.removeEventListener("abort", onAbort);
+    promise.finally(leave).then(resolve, reject);
+  });
+}
+
+/** What an operation rejects with when its signal fires: the reason, if that is an operating error. */
+export function interrupted(signal: AbortSignal, what?: string): RustreError {
+  if (signal.reason instanceof RustreError) return signal.reason;
+  const message = what === undefined ? "Interrupted" : `Interrupted ${what}`;
+  return new RustreError("INTERRUPTED", message, { cause: signal.reason });
 }

@@ -14,6 +14,7 @@
 // The scheme is that of RAID 0 with an object size, as other striped stores have it.
 
 import { assert } from "./assert.ts";
+import { limits } from "./limits.ts";
 import type { Layout, ObjectId } from "./model.ts";
 
 /** A contiguous range of a file that lies in one object without a gap. */
@@ -112,6 +113,7 @@ export function objectLengthBytes(layout: Layout, seq: number, dataEndBytes: num
 
 /** Highest file size whose objects can still be numbered. */
 export function fileBytesMax(layout: Layout): number {
-  const { stripeBytes, stripesPerObject } = layout;
-  return Math.min(2 ** 52, 2 ** 32 * stripeBytes * stripesPerObject);
+  const { stripeBytes, stripesPerObject, targets } = layout;
+  const fullSets = Math.floor(2 ** 32 / targets.length);
+  return Math.min(limits.fileBytesMax, fullSets * targets.length * stripeBytes * stripesPerObject);
 }

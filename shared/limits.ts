@@ -53,6 +53,8 @@ export const limits = {
   replyBodyBytesMax: 1 * MiB,
   /** Elements of one array or map in a body. */
   bodyElementsMax: 8192,
+  /** Arrays and maps within each other in a body; a directory page with layouts has 7. */
+  bodyDepthMax: 16,
   /** The raw bytes of one data request. */
   framePayloadBytesMax: 4 * MiB,
   /** Requests of one connection that a server works on at once; more wait unread in the socket. */
@@ -61,13 +63,18 @@ export const limits = {
   payloadBytesPerConnectionMax: 32 * MiB,
   /** Bytes of replies that wait for a peer to read them before its next request is read. */
   replyQueueBytesMax: 4 * MiB,
-  /** Bytes of payload that a server holds at once for all its connections. */
+  /** Bytes of payload that a server holds at once for all its clients. */
   payloadBytesPerServerMax: 256 * MiB,
+  /**
+   * The same for all other servers, apart from the clients': two OSTs whose clients have taken all
+   * of it would otherwise wait for each other to take what they forward.
+   */
+  forwardedBytesPerServerMax: 128 * MiB,
   /** Connections of one server. */
   connectionsMax: 4096,
   /** How long a new connection may stay silent before its hello. */
   helloTimeoutMs: 5_000,
-  /** How long a frame that has begun may take to arrive. */
+  /** How long a frame that has begun may take to arrive, and a peer not to read what we write. */
   frameTimeoutMs: 30_000,
   /** Connections that one client keeps to one server. */
   connectionsPerServerMax: 2,
@@ -90,6 +97,11 @@ export const limits = {
   mgsCallTimeoutMs: 2_000,
   /** How often a connection looks for calls that are over their time. */
   callSweepMs: 100,
+  /**
+   * A server that has sent nothing for so long, while a call waited until its time was over, gets a
+   * new connection: this one may lead to a machine that is gone.
+   */
+  silenceMs: 1_500,
   retryDelayMinMs: 10,
   retryDelayMaxMs: 1_000,
 

@@ -8,9 +8,11 @@ export interface PeriodicOptions {
   readonly intervalMs: number;
   /** Given a signal that fires at the stop. Handles its own errors: one that it throws is a bug. */
   readonly task: (signal: AbortSignal) => Promise<void>;
+  /** The first run starts after an interval, not at once. */
+  readonly delayFirst?: boolean;
 }
 
-/** One run at a time. The first one starts at once. */
+/** One run at a time. */
 export class Periodic implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -31,12 +33,13 @@ export class Periodic implements AsyncDisposable {
 }
 
 async function repeat(options: PeriodicOptions, signal: AbortSignal): Promise<void> {
-  const { clock, intervalMs, task } = options;
+  const { clock, intervalMs, task, delayFirst = false } = options;
+  // The only reason for which a sleep rejects here is the stop.
+  if (delayFirst) await sleep(clock, intervalMs, signal).catch(() => {});
   while (!signal.aborted) {
     const startedMs = clock.monotonicMs();
     await task(signal);
     const restMs = Math.max(0, startedMs + intervalMs - clock.monotonicMs());
-    // The only reason for which this sleep rejects is the stop.
     await sleep(clock, restMs, signal).catch(() => {});
   }
 }

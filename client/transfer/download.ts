@@ -3,22 +3,20 @@
 import type { FileSystem } from "../file_system.ts";
 import { type ByteSink, readInOrder, writeAll } from "./byte_streams.ts";
 import { downloadEntry } from "./download_tree.ts";
-import { Transfer, type TransferOptions, type TransferSummary } from "./transfer.ts";
+import { isDirectory, Transfer, type TransferOptions, type TransferSummary } from "./transfer.ts";
 
-/**
- * Downloads the remote file or tree `source`; `destination` is the local path that it gets. Symbolic
- * links are made as links, of `source` too, unless `followSource`.
- */
+/** Downloads the remote file or tree `source`; `destination` is the local path that it gets. */
 export async function download(
   fileSystem: FileSystem,
   source: string,
   destination: string,
-  options: TransferOptions & { followSource?: boolean } = {},
+  options: TransferOptions = {},
 ): Promise<TransferSummary> {
   const transfer = new Transfer(fileSystem, options);
-  const { followSource = false, signal } = options;
+  const { recursive = false, signal } = options;
   await transfer.entry(async () => {
-    const attributes = await fileSystem.stat(source, { follow: followSource, signal });
+    const attributes = await fileSystem.stat(source, { follow: !recursive, signal });
+    if (attributes.type === "directory" && !recursive) throw isDirectory(`download "${source}"`);
     await downloadEntry(transfer, { path: source, attributes }, destination);
   });
   return transfer.summary;
@@ -29,7 +27,11 @@ export async function downloadStream(
   fileSystem: FileSystem,
   source: string,
   sink: ByteSink,
-  options: TransferOptions & { name: string; offsetBytes?: number; lengthBytes?: number },
+  options: TransferOptions & {
+    name: string;
+    offsetBytes?: number | undefined;
+    lengthBytes?: number | undefined;
+  },
 ): Promise<TransferSummary> {
   const transfer = new Transfer(fileSystem, options);
   const { name, offsetBytes = 0, lengthBytes = Infinity, signal } = options;

@@ -39,10 +39,11 @@ async function downloadFile(
   path: string,
   destination: string,
 ): Promise<void> {
-  const { fileSystem, signal, options, environment } = transfer;
+  const { fileSystem, signal, replace, environment } = transfer;
   await using remote = await fileSystem.open(path, { signal });
   const { attributes } = remote;
-  await using draft = await LocalDraft.create(destination, environment.random);
+  const how = { replace, random: environment.random };
+  await using draft = await LocalDraft.create(destination, how);
   // The disk is only taken where data is: what lies behind its end are zeros.
   await localCall(`write "${destination}"`, () => draft.file.truncate(attributes.sizeBytes));
   const range = { offsetBytes: 0, lengthBytes: attributes.dataEndBytes };
@@ -52,7 +53,7 @@ async function downloadFile(
   transfer.moved(attributes.sizeBytes - Math.min(attributes.dataEndBytes, attributes.sizeBytes));
   transfer.throwIfInterrupted();
   const mode = modeOfCopy(attributes, localCaller());
-  await draft.publish({ ...attributes, mode }, { replace: options.replace ?? false });
+  await draft.publish({ ...attributes, mode }, { replace });
   transfer.count("files");
 }
 
@@ -61,10 +62,10 @@ async function downloadLink(
   { path, attributes }: RemoteEntry,
   destination: string,
 ): Promise<void> {
-  const { fileSystem, signal, options, environment } = transfer;
+  const { fileSystem, signal, replace, environment } = transfer;
   const target = await fileSystem.readlink(path, { signal });
   const { atimeNs, mtimeNs } = attributes;
-  const how = { replace: options.replace ?? false, random: environment.random };
+  const how = { replace, random: environment.random };
   await makeLocalLink(destination, { target, atimeNs, mtimeNs }, how);
   transfer.count("symlinks");
 }

@@ -20,8 +20,15 @@ export class LocalDraft implements AsyncDisposable {
     this.#file = file;
   }
 
-  /** Nobody else can read it before {@link publish} gives it its mode. */
-  static async create(path: string, random: Random): Promise<LocalDraft> {
+  /**
+   * Nobody else can read it before {@link publish} gives it its mode. Refuses early what that would
+   * refuse; it checks again.
+   */
+  static async create(
+    path: string,
+    { random, replace }: { random: Random; replace: boolean },
+  ): Promise<LocalDraft> {
+    await (replace ? requireReplaceable(path) : requireFree(path));
     const temporary = temporaryPath(path, random);
     const options = { write: true, createNew: true, mode: 0o600 };
     const file = await localCall(`create "${path}"`, () => Deno.open(temporary, options));
@@ -97,6 +104,12 @@ async function linkOrReserve(temporary: string, path: string): Promise<void> {
     return;
   }
   await Deno.remove(temporary);
+}
+
+async function requireFree(path: string): Promise<void> {
+  const action = `create "${path}"`;
+  const existing = await findLocal(path, { follow: false, action });
+  if (existing) throw new RustreError("EEXIST", `Cannot ${action}: already exists`);
 }
 
 /** Only a file or a link to one: a rename would put a file in the place of /dev/null, too. */

@@ -25,7 +25,8 @@ export async function localCall<T>(action: string, call: () => Promise<T>): Prom
 /** What is no error of the platform, a bug or an interruption, stays what it is. */
 export function localError(action: string, error: unknown): unknown {
   const code = platformCode(error);
-  if (code === undefined) return error;
+  // That nobody reads our output any more is no failure of what we do.
+  if (code === undefined || error instanceof Deno.errors.BrokenPipe) return error;
   const known = errnoCodes.get(code);
   // "No such file or directory (os error 2): open '/a'": the action says the rest.
   const reason = known ? meaningOf(known) : messageOf(error).replace(/ \(os error.*/s, "");

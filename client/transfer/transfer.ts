@@ -1,32 +1,32 @@
-// What all parts of one upload or download share: the file system, the bounds, who is told about
-// progress and failures.
+// What all parts of one upload or download share: the bounds, the counts, who is told of them.
 
 import type { Environment } from "../../shared/environment.ts";
-import { isRustreError, type RustreError } from "../../shared/errors.ts";
+import { RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { LayoutWish } from "../../shared/model.ts";
 import { systemEnvironment } from "../../shared/platform.ts";
-import { interrupted } from "../../shared/rpc/client.ts";
 import { Semaphore } from "../../shared/semaphore.ts";
 import type { FileSystem } from "../file_system.ts";
 import type { StreamOptions } from "./byte_streams.ts";
+import { TreeOperation, type TreeOptions } from "./tree_operation.ts";
 
-export interface TransferOptions {
-  readonly signal?: AbortSignal | undefined;
+export interface TransferOptions extends TreeOptions {
+  /**
+   * Take directories with what is in them, and symbolic links as links. Without it a directory is
+   * refused, and a link at the end of the source's path is followed.
+   */
+  readonly recursive?: boolean | undefined;
   /** Take the place of existing files. */
   readonly replace?: boolean | undefined;
   /** Of an upload: of the new files; what is absent comes from their directory. */
   readonly layout?: LayoutWish | undefined;
-  /** One entry of a tree failed; the rest goes on. Without it the first failure ends the transfer. */
-  readonly onFailure?: ((error: RustreError) => void) | undefined;
-  /** So many bytes are known to be there to move, and so many have been moved, in all. */
   readonly onProgress?: ((progress: TransferProgress) => void) | undefined;
   /** The real one by default. */
   readonly environment?: Environment | undefined;
 }
 
 export interface TransferProgress {
-  /** Of a tree: so far. Of a stream, whose length nobody knows: 0. */
+  /** What there is to move, as far as it is known: a tree grows as it is walked. */
   readonly expectedBytes: number;
   readonly movedBytes: number;
 }
@@ -40,32 +40,29 @@ export interface TransferSummary {
   readonly failures: number;
 }
 
-type Counted = "files" | "directories" | "symlinks";
-
-export class Transfer {
-  readonly fileSystem: FileSystem;
-  readonly options: TransferOptions;
+export class Transfer extends TreeOperation {
   readonly environment: Environment;
-  /** Data requests of all files. */
-  readonly requests = new Semaphore(limits.transferRequestsInFlight);
+  readonly replace: boolean;
+  readonly layout: LayoutWish | undefined;
+  /** Files at once. */
   readonly files = new Semaphore(limits.filesInFlight);
-  readonly branches = new Semaphore(limits.branchesInFlight);
-  readonly #counts = { files: 0, directories: 0, symlinks: 0, failures: 0 };
+  /** Data requests of all files at once. */
+  readonly requests = new Semaphore(limits.transferRequestsInFlight);
+  readonly #onProgress: TransferOptions["onProgress"];
+  readonly #counts = { files: 0, directories: 0, symlinks: 0 };
   #expectedBytes = 0;
   #movedBytes = 0;
 
   constructor(fileSystem: FileSystem, options: TransferOptions) {
-    this.fileSystem = fileSystem;
-    this.options = options;
+    super(fileSystem, options);
     this.environment = options.environment ?? systemEnvironment();
-  }
-
-  get signal(): AbortSignal | undefined {
-    return this.options.signal;
+    this.replace = options.replace ?? false;
+    this.layout = options.layout;
+    this.#onProgress = options.onProgress;
   }
 
   get summary(): TransferSummary {
-    return { ...this.#counts, bytes: this.#movedBytes };
+    return { ...this.#counts, bytes: this.#movedBytes, failures: this.failures };
   }
 
   get streamOptions(): StreamOptions {
@@ -83,35 +80,16 @@ export class Transfer {
     this.#tell();
   }
 
-  count(what: Counted): void {
+  count(what: "files" | "directories" | "symlinks"): void {
     this.#counts[what]++;
-  }
-
-  /**
-   * Runs the transfer of one entry. That it fails is reported, and the rest goes on; an
-   * interruption, a bug, or a failure that nobody listens to ends everything.
-   */
-  async entry(task: () => Promise<void>): Promise<boolean> {
-    const { onFailure } = this.options;
-    try {
-      this.throwIfInterrupted();
-      await task();
-      return true;
-    } catch (error) {
-      this.throwIfInterrupted();
-      if (!isRustreError(error) || !onFailure) throw error;
-      this.#counts.failures++;
-      onFailure(error);
-      return false;
-    }
-  }
-
-  throwIfInterrupted(): void {
-    if (this.signal?.aborted) throw interrupted(this.signal);
   }
 
   #tell(): void {
     const progress = { expectedBytes: this.#expectedBytes, movedBytes: this.#movedBytes };
-    this.options.onProgress?.(progress);
+    this.#onProgress?.(progress);
   }
+}
+
+export function isDirectory(action: string): RustreError {
+  return new RustreError("EISDIR", `Cannot ${action}: is a directory, which only -r takes`);
 }

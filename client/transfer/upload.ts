@@ -4,24 +4,22 @@
 import type { FileSystem } from "../file_system.ts";
 import { type ByteSource, writeFrom } from "./byte_streams.ts";
 import { statLocal } from "./local_files.ts";
-import { Transfer, type TransferOptions, type TransferSummary } from "./transfer.ts";
+import { isDirectory, Transfer, type TransferOptions, type TransferSummary } from "./transfer.ts";
 import { uploadEntry } from "./upload_tree.ts";
 
-/**
- * Uploads the local file or tree `source`; `destination` is the remote path that it gets. Symbolic
- * links are uploaded as links, `source` too, unless `followSource`.
- */
+/** Uploads the local file or tree `source`; `destination` is the remote path that it gets. */
 export async function upload(
   fileSystem: FileSystem,
   source: string,
   destination: string,
-  options: TransferOptions & { followSource?: boolean } = {},
+  options: TransferOptions = {},
 ): Promise<TransferSummary> {
   const transfer = new Transfer(fileSystem, options);
-  const { followSource = false } = options;
+  const { recursive = false } = options;
   const action = `upload "${source}"`;
   await transfer.entry(async () => {
-    const local = await statLocal(source, { follow: followSource, action });
+    const local = await statLocal(source, { follow: !recursive, action });
+    if (local.type === "directory" && !recursive) throw isDirectory(action);
     await uploadEntry(transfer, { path: source, local }, destination);
   });
   return transfer.summary;

@@ -12,7 +12,7 @@ export async function uploadFile(
   { path, local }: LocalEntry,
   destination: string,
 ): Promise<void> {
-  const { fileSystem, signal, options: { replace, layout } } = transfer;
+  const { fileSystem, signal, replace, layout } = transfer;
   using source = await localCall(`read "${path}"`, () => Deno.open(path));
   const { sizeBytes, atimeNs, mtimeNs } = local;
   const mode = modeOfCopy(local, fileSystem.caller);

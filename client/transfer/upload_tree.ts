@@ -99,7 +99,7 @@ async function uploadLink(
   { path, local }: LocalEntry,
   destination: string,
 ): Promise<void> {
-  const { fileSystem, signal, options: { replace } } = transfer;
+  const { fileSystem, signal, replace } = transfer;
   const target = await readLocalLink(path, local);
   try {
     await fileSystem.symlink(target, destination, { signal });

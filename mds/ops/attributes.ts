@@ -9,14 +9,14 @@ import {
   access,
   isInGroup,
   isRoot,
-  mayAccess,
   modeBits,
   requireAccess,
   requireOwner,
   withoutForeignSetgid,
 } from "../permissions.ts";
-import { encodeTime, type Inode } from "../schema.ts";
-import { requireNoOtherWriter, truncate } from "./write.ts";
+import { checkStripeBytes } from "../placement.ts";
+import { encodeDirectoryTimes, type Inode } from "../schema.ts";
+import { requireNoWriter, truncate } from "./write.ts";
 
 type Reply = { attributes: Attributes };
 type SetAttributes = MdsRequest<"setattr">;
@@ -30,8 +30,8 @@ export async function setattr(mutation: Mutation, request: SetAttributes): Promi
   inode = { ...inode, ctimeNs: mutation.nowNs };
   putInode(mutation, inode);
   if (inode.type === "directory" && request.mtimeNs !== undefined) {
-    const key = mutation.context.schema.directoryMtime(inode.ino);
-    mutation.transaction.set(key, encodeTime(inode.mtimeNs));
+    const key = mutation.context.schema.directoryTimes(inode.ino);
+    mutation.transaction.set(key, encodeDirectoryTimes(inode));
   }
   return { attributes: await attributesOf(mutation, inode) };
 }
@@ -69,7 +69,8 @@ function changeTimes({ nowNs }: Mutation, inode: Inode, request: SetAttributes):
   const { caller, atimeNs, mtimeNs } = request;
   if (atimeNs === undefined && mtimeNs === undefined) return inode;
   const explicit = typeof atimeNs === "bigint" || typeof mtimeNs === "bigint";
-  if (explicit || !mayAccess(inode, caller, access.write)) requireOwner(inode, caller);
+  if (explicit) requireOwner(inode, caller);
+  else if (caller.uid !== inode.uid) requireAccess(inode, caller, access.write);
   const resolve = (time: bigint | "now" | undefined, old: bigint) =>
     time === undefined ? old : time === "now" ? nowNs : time;
   return {
@@ -92,7 +93,7 @@ async function changeSize(
     const most = fileBytesMax(inode.layout);
     throw new RustreError("EFBIG", `a file of this layout has at most ${most} bytes`);
   }
-  await requireNoOtherWriter(mutation, inode.ino);
+  await requireNoWriter(mutation, inode.ino);
   const resized = await truncate(mutation, inode, sizeBytes);
   return mtimeNs === undefined ? { ...resized, mtimeNs: mutation.nowNs } : resized;
 }
@@ -103,6 +104,7 @@ export async function setLayoutDefaults(
 ): Promise<Reply> {
   const inode = await walkToDirectory(mutation, request.caller, request.directory);
   requireOwner(inode, request.caller);
+  checkStripeBytes(request.defaults.stripeBytes);
   const defaults = { ...inode.defaults, ...request.defaults };
   const changed = { ...inode, defaults, ctimeNs: mutation.nowNs };
   putInode(mutation, changed);

@@ -16,7 +16,7 @@ import {
   inodeOfChild,
   putInode,
   walk,
-  walkToDirectory,
+  walkToParent,
 } from "../inodes.ts";
 import { checkName, checkSymlinkTarget, symlinkBytes } from "../names.ts";
 import { newOwnership, requireAddEntry, requireRemoveEntry } from "../permissions.ts";
@@ -31,7 +31,7 @@ async function directoryForNewEntry(
   request: { caller: Caller; directory: { ino: number; path: string }; name: string },
 ): Promise<Inode> {
   const { caller, name } = request;
-  const directory = await walkToDirectory(mutation, caller, request.directory);
+  const directory = await walkToParent(mutation, caller, request.directory);
   if (name === "." || name === "..") throw new RustreError("EEXIST", "already exists");
   checkName(name);
   if (await findChild(mutation, directory.ino, name)) {
@@ -143,7 +143,7 @@ async function directoryForReplacement(
   if (!request.pending) {
     throw new RustreError("EINVAL", "only a pending create replaces a file");
   }
-  const directory = await walkToDirectory(mutation, request.caller, request.directory);
+  const directory = await walkToParent(mutation, request.caller, request.directory);
   checkName(request.name);
   await replaceable(mutation, directory, request);
   return directory;

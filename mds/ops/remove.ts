@@ -9,7 +9,7 @@ import {
   inodeOfChild,
   isEmptyDirectory,
   removeEntry,
-  walkToDirectory,
+  walkToParent,
 } from "../inodes.ts";
 import { checkName } from "../names.ts";
 import { requireRemoveEntry } from "../permissions.ts";
@@ -20,7 +20,7 @@ export async function unlink(
   mutation: Mutation,
   { caller, directory: place, name }: MdsRequest<"unlink">,
 ): Promise<Nothing> {
-  const directory = await walkToDirectory(mutation, caller, place);
+  const directory = await walkToParent(mutation, caller, place);
   checkName(name);
   const child = await getChild(mutation, directory.ino, name);
   const inode = await inodeOfChild(mutation, child);
@@ -35,7 +35,7 @@ export async function rmdir(
   mutation: Mutation,
   { caller, directory: place, name }: MdsRequest<"rmdir">,
 ): Promise<Nothing> {
-  const directory = await walkToDirectory(mutation, caller, place);
+  const directory = await walkToParent(mutation, caller, place);
   checkName(name);
   const child = await getChild(mutation, directory.ino, name);
   const inode = await inodeOfChild(mutation, child);

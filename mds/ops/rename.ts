@@ -15,7 +15,7 @@ import {
   isEmptyDirectory,
   putInode,
   removeEntry,
-  walkToDirectory,
+  walkToParent,
 } from "../inodes.ts";
 import { checkName } from "../names.ts";
 import { access, requireAccess, requireAddEntry, requireRemoveEntry } from "../permissions.ts";
@@ -26,8 +26,8 @@ export async function rename(
   request: MdsRequest<"rename">,
 ): Promise<Record<never, never>> {
   const { caller, name, newName } = request;
-  const from = await walkToDirectory(mutation, caller, request.directory);
-  const to = await walkToDirectory(mutation, caller, request.newDirectory);
+  const from = await walkToParent(mutation, caller, request.directory);
+  const to = await walkToParent(mutation, caller, request.newDirectory);
   checkName(name);
   checkName(newName);
   const child = await getChild(mutation, from.ino, name);

@@ -3,7 +3,7 @@
 // A cut changes the inode first and the objects later, by the collector; until then the inode has a
 // truncation record. What lies behind the new end is never read again, since readers stop at the
 // inode's data end; but a writer would uncover it, so nobody opens the file for writing while the
-// record is there, and nobody cuts a file that another client has open for writing.
+// record is there, and nobody cuts a file that is open for writing.
 
 import { RustreError } from "../../shared/errors.ts";
 import { fileBytesMax } from "../../shared/layout.ts";
@@ -15,12 +15,10 @@ import { decodeNumber, encodeNumber, type Inode, present } from "../schema.ts";
 
 type Reply = { attributes: Attributes };
 
-export async function requireNoOtherWriter(mutation: Mutation, ino: number): Promise<void> {
-  const { transaction, context: { schema }, clientId } = mutation;
-  const writers = await transaction.getRange(schema.writers(ino), { limit: 2 });
-  if (writers.some(({ key }) => !key.endsWith(clientId))) {
-    throw new RustreError("EBUSY", "another client has the file open for writing");
-  }
+/** Who has the file open knows its size, and what lies behind its end, as they were before. */
+export async function requireNoWriter({ transaction, context }: Mutation, ino: number) {
+  const [writer] = await transaction.getRange(context.schema.writers(ino), { limit: 1 });
+  if (writer) throw new RustreError("EBUSY", "the file is open for writing");
 }
 
 async function requireNoTruncation({ transaction, context }: Mutation, ino: number): Promise<void> {
@@ -45,7 +43,7 @@ export async function truncate(
 
 export async function openWrite(
   mutation: Mutation,
-  { caller, place }: MdsRequest<"openWrite">,
+  { caller, place, handle }: MdsRequest<"openWrite">,
 ): Promise<Reply> {
   const inode = await walk(mutation, caller, place, { follow: true });
   if (inode.type === "directory") throw new RustreError("EISDIR", "is a directory");
@@ -53,17 +51,18 @@ export async function openWrite(
   requireAccess(inode, caller, access.write);
   await requireNoTruncation(mutation, inode.ino);
   const { transaction, context: { schema }, clientId } = mutation;
-  transaction.set(schema.writer(inode.ino, clientId), present);
-  transaction.set(schema.writing(clientId, inode.ino), present);
+  const writer = { ino: inode.ino, clientId, handle };
+  transaction.set(schema.writer(writer), present);
+  transaction.set(schema.writing(writer), present);
   return { attributes: await attributesOf(mutation, inode) };
 }
 
 export async function commitWrite(
   mutation: Mutation,
-  { ino, dataEndBytes, mtimeNs }: MdsRequest<"commitWrite">,
+  { ino, handle, dataEndBytes, mtimeNs }: MdsRequest<"commitWrite">,
 ): Promise<Reply> {
   const { transaction, context: { schema }, clientId, nowNs } = mutation;
-  if (!(await transaction.get(schema.writer(ino, clientId)))) {
+  if (!(await transaction.get(schema.writer({ ino, clientId, handle })))) {
     throw new RustreError("EBADF", "the file is not open for writing");
   }
   const inode = await getInode(mutation, ino);
@@ -86,9 +85,10 @@ export async function commitWrite(
 /** Closing what is not open is no error. */
 export function closeWrite(
   { transaction, context: { schema }, clientId }: Mutation,
-  { ino }: MdsRequest<"closeWrite">,
+  { ino, handle }: MdsRequest<"closeWrite">,
 ): Promise<Record<never, never>> {
-  transaction.delete(schema.writer(ino, clientId));
-  transaction.delete(schema.writing(clientId, ino));
+  const writer = { ino, clientId, handle };
+  transaction.delete(schema.writer(writer));
+  transaction.delete(schema.writing(writer));
   return Promise.resolve({});
 }

@@ -1,12 +1,15 @@
 // One connection of a client to a server: hello, calls matched to replies by request id, deadlines.
-// client.ts pools these.
+// server_pool.ts keeps these.
 
 import * as v from "valibot";
 import { formatAddress } from "../address.ts";
-import type { Address, Connection, Environment } from "../environment.ts";
-import { codeOfNumber, messageOf, RustreError } from "../errors.ts";
+import { interrupted, withDeadline } from "../deadline.ts";
+import type { Address, Environment } from "../environment.ts";
+import { codeOfNumber, isRustreError, messageOf, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { type Frame, frameKind, FrameReader, FrameWriter } from "./frame.ts";
+import { type Frame, frameKind } from "./frame.ts";
+import { FrameReader } from "./frame_reader.ts";
+import { FrameWriter } from "./frame_writer.ts";
 import {
   errorReplySchema,
   helloOpcode,
@@ -15,29 +18,32 @@ import {
   type HelloRequest,
   protocolVersion,
 } from "./protocol.ts";
+import { PendingCalls } from "./pending_calls.ts";
+import type { Method } from "./service.ts";
 
-/** A reply whose body nobody has checked yet. */
-export interface RawReply {
-  readonly reply: unknown;
-  readonly payload: Uint8Array;
-}
-
-interface PendingCall {
-  readonly what: string;
-  readonly deadlineMs: number;
-  readonly startedMs: number;
-  readonly resolve: (reply: RawReply) => void;
-  readonly reject: (error: unknown) => void;
-  readonly cleanUp: (() => void) | undefined;
-}
-
-export interface ConnectionCallOptions {
-  /** For messages: which operation, where. */
-  readonly what: string;
+/** A call as its caller made it. */
+export interface OutgoingCall {
+  readonly name: string;
+  readonly method: Method;
+  readonly request: unknown;
+  readonly payload: Uint8Array | undefined;
+  readonly signal: AbortSignal | undefined;
   /** On the monotonic clock. */
   readonly deadlineMs: number;
-  readonly signal?: AbortSignal | undefined;
-  readonly payload?: Uint8Array | undefined;
+  /** Whether the caller wants the reply's payload too. */
+  readonly download: boolean;
+}
+
+/** A call that waits for its reply. */
+interface PendingCall {
+  requestId: number;
+  readonly call: OutgoingCall;
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  readonly onSettled: () => void;
+  onAbort: (() => void) | undefined;
+  /** Whether the transport still needs the caller's payload. */
+  isSending: boolean;
 }
 
 export interface OpenOptions {
@@ -49,110 +55,125 @@ export class ClientConnection {
   /** What the server said of itself. */
   readonly peer: HelloReply;
   readonly #environment: Environment;
-  readonly #connection: Connection;
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
-  readonly #pending = new Map<number, PendingCall>();
-  #nextRequestId = 1;
-  #lastReceivedMs: number;
+  readonly #where: string;
+  readonly #pending = new PendingCalls<PendingCall>();
+  /** Since when calls have been waiting and nothing came, on the monotonic clock. */
+  #silentSinceMs: number | undefined;
   #cancelSweep: (() => void) | undefined;
-  #closedBecause: RustreError | undefined;
+  #closedBecause: string | undefined;
   #onClosed: () => void = () => {};
 
-  /** Connects and says hello, within limits.connectTimeoutMs. */
-  static async open(environment: Environment, options: OpenOptions): Promise<ClientConnection> {
-    const timeout = new AbortController();
+  /** Connects and says hello, within limits.connectTimeoutMs and until `signal` fires. */
+  static async open(
+    environment: Environment,
+    options: OpenOptions,
+    signal: AbortSignal,
+  ): Promise<ClientConnection> {
     const where = formatAddress(options.address);
-    let connection: Connection | undefined;
-    const cancel = environment.clock.setTimer(() => {
-      timeout.abort();
-      connection?.close();
-    }, limits.connectTimeoutMs);
+    const open = (stop: AbortSignal) => openBefore(environment, options, where, stop);
     try {
-      connection = await environment.transport.connect(options.address, timeout);
-      const reader = new FrameReader(connection, {
-        clock: environment.clock,
-        bodyBytesMax: limits.replyBodyBytesMax,
-      });
-      const writer = new FrameWriter(connection, { bodyBytesMax: limits.requestBodyBytesMax });
-      const peer = await sayHello(reader, writer, options.hello, where);
-      return new ClientConnection(environment, connection, { reader, writer, peer });
+      const parts = await withDeadline(environment.clock, limits.connectTimeoutMs, open, signal);
+      return new ClientConnection(environment, where, parts);
     } catch (error) {
-      connection?.close();
-      if (timeout.signal.aborted) {
-        throw new RustreError("UNREACHABLE", `Cannot reach ${where}: it does not answer`);
-      }
+      if (signal.aborted) throw interrupted(signal);
       // Nothing but a hello was sent, so nothing was carried out.
-      if (error instanceof RustreError && error.code !== "CONNECTION_LOST") throw error;
-      throw new RustreError("UNREACHABLE", `Cannot reach ${where}: ${messageOf(error)}`);
-    } finally {
-      cancel();
+      if (isRustreError(error, "TIMED_OUT")) throw unreachable(where, "it does not answer");
+      if (isRustreError(error, "CONNECTION_LOST")) throw unreachable(where, error.message);
+      throw error;
     }
   }
 
-  private constructor(
-    environment: Environment,
-    connection: Connection,
-    parts: { reader: FrameReader; writer: FrameWriter; peer: HelloReply },
-  ) {
+  private constructor(environment: Environment, where: string, parts: ConnectionParts) {
     this.#environment = environment;
-    this.#connection = connection;
+    this.#where = where;
     this.#reader = parts.reader;
     this.#writer = parts.writer;
     this.peer = parts.peer;
-    this.#lastReceivedMs = environment.clock.monotonicMs();
     this.#receive();
+  }
+
+  /** Calls that wait for their reply. */
+  get callCount(): number {
+    return this.#pending.size;
   }
 
   /** Calls `callback` when the connection is closed, at once if it is already. */
   onClosed(callback: () => void): void {
-    if (this.#closedBecause) callback();
+    if (this.#closedBecause !== undefined) callback();
     else this.#onClosed = callback;
   }
 
-  call(opcode: number, request: unknown, options: ConnectionCallOptions): Promise<RawReply> {
-    const { what, deadlineMs, signal, payload } = options;
-    if (this.#closedBecause) {
-      const { message } = this.#closedBecause;
-      return Promise.reject(new RustreError("UNREACHABLE", `Cannot call ${what}: ${message}`));
-    }
-    if (signal?.aborted) return Promise.reject(interruption(signal, what));
-    const requestId = this.#nextRequestId;
-    this.#nextRequestId = requestId === 0xffff_ffff ? 1 : requestId + 1;
+  /** `onSettled` is called once, before the promise settles. */
+  call(call: OutgoingCall, onSettled: () => void): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.#writer.send({ kind: frameKind.request, opcode, requestId }, request, payload);
-      let cleanUp: (() => void) | undefined;
-      if (signal) {
-        const onAbort = () => this.#fail(requestId, interruption(signal, what));
-        signal.addEventListener("abort", onAbort, { once: true });
-        cleanUp = () => signal.removeEventListener("abort", onAbort);
+      const pending: PendingCall = {
+        requestId: 0,
+        call,
+        resolve,
+        reject,
+        onSettled,
+        onAbort: undefined,
+        isSending: false,
+      };
+      try {
+        this.#start(pending);
+      } catch (error) {
+        onSettled();
+        reject(error);
       }
-      const startedMs = this.#environment.clock.monotonicMs();
-      this.#pending.set(requestId, { what, deadlineMs, startedMs, resolve, reject, cleanUp });
-      this.#cancelSweep ??= this.#scheduleSweep();
     });
   }
 
   /** Calls under way fail with CONNECTION_LOST. Idempotent. */
-  close(because = "it was closed"): void {
-    if (this.#closedBecause) return;
-    const message = `The connection to ${this.#connection.remote} was lost: ${because}`;
-    this.#closedBecause = new RustreError("CONNECTION_LOST", message);
-    this.#connection.close();
+  close(because = "this side closed it"): void {
+    if (this.#closedBecause !== undefined) return;
+    this.#closedBecause = because;
+    this.#writer.close();
     this.#cancelSweep?.();
-    for (const [requestId, { what }] of [...this.#pending]) {
-      const lost = `Cannot finish ${what}: the connection was lost, ${because}`;
-      this.#fail(requestId, new RustreError("CONNECTION_LOST", lost));
-    }
     this.#onClosed();
+    for (const { requestId } of this.#pending) {
+      const pending = this.#take(requestId);
+      if (!pending) continue;
+      const name = this.#nameOf(pending.call);
+      const message = `Cannot finish ${name}: the connection was lost, ${because}`;
+      pending.reject(new RustreError("CONNECTION_LOST", message));
+    }
+  }
+
+  #start(pending: PendingCall): void {
+    const { call } = pending;
+    const { signal, payload } = call;
+    if (this.#closedBecause !== undefined) {
+      const message = `Cannot call ${this.#nameOf(call)}: ${this.#closedBecause}`;
+      throw new RustreError("UNREACHABLE", message);
+    }
+    if (signal?.aborted) throw interrupted(signal, this.#nameOf(call));
+    this.#pending.add(pending);
+    const { requestId } = pending;
+    const header = { kind: frameKind.request, opcode: call.method.opcode, requestId };
+    try {
+      if (payload) pending.isSending = true;
+      const onWritten = payload && (() => pending.isSending = false);
+      this.#writer.send(header, call.request, payload, onWritten);
+    } catch (error) {
+      this.#pending.take(requestId);
+      throw error;
+    }
+    if (signal) {
+      pending.onAbort = () => this.#abandon(requestId, interrupted(signal, this.#nameOf(call)));
+      signal.addEventListener("abort", pending.onAbort, { once: true });
+    }
+    if (!this.#cancelSweep) this.#scheduleSweep();
   }
 
   async #receive(): Promise<void> {
     try {
       for (;;) {
-        const frame = await this.#reader.next();
+        const frame = this.#reader.buffered() ?? await this.#reader.next();
         if (frame === null) return this.close("the server closed it");
-        this.#lastReceivedMs = this.#environment.clock.monotonicMs();
+        this.#silentSinceMs = undefined;
         this.#settle(frame);
       }
     } catch (error) {
@@ -161,67 +182,129 @@ export class ClientConnection {
   }
 
   #settle(frame: Frame): void {
-    const call = this.#take(frame.requestId);
-    // A call that timed out or was interrupted has left; its late reply means nothing.
-    if (!call) return;
-    if (frame.kind === frameKind.reply) call.resolve({ reply: frame.body, payload: frame.payload });
-    else call.reject(errorOf(frame, call.what));
+    const pending = this.#take(frame.requestId);
+    if (!pending) {
+      // A call that timed out or was interrupted has left; its late reply means nothing. The server
+      // says why it hangs up with an error that answers no request.
+      const isFarewell = frame.kind === frameKind.error && frame.requestId === 0;
+      return isFarewell ? this.close(errorOf(frame, "anything").message) : undefined;
+    }
+    const { call } = pending;
+    if (frame.kind !== frameKind.reply) return pending.reject(errorOf(frame, this.#nameOf(call)));
+    // A server is not trusted to speak the protocol either.
+    const parsed = v.safeParse(call.method.reply, frame.body, firstIssueOnly);
+    if (!parsed.success) return pending.reject(badReply(this.#nameOf(call), parsed.issues[0]));
+    const reply = parsed.output;
+    pending.resolve(call.download ? { reply, payload: frame.payload } : reply);
   }
 
-  #fail(requestId: number, error: RustreError): void {
-    this.#take(requestId)?.reject(error);
+  /** The caller leaves before the reply is there. */
+  #abandon(requestId: number, error: RustreError): void {
+    const pending = this.#take(requestId);
+    if (!pending) return;
+    // The caller may now change its payload, and another's bytes must not be sent as this one's.
+    if (pending.isSending) this.close("a call ended while its payload was being sent");
+    pending.reject(error);
   }
 
   #take(requestId: number): PendingCall | undefined {
-    const call = this.#pending.get(requestId);
-    if (!call) return undefined;
-    this.#pending.delete(requestId);
-    call.cleanUp?.();
-    return call;
+    const pending = this.#pending.take(requestId);
+    if (!pending) return undefined;
+    if (pending.onAbort) pending.call.signal?.removeEventListener("abort", pending.onAbort);
+    pending.onSettled();
+    return pending;
   }
 
-  /** One timer for all calls: a timer each would cost more than the call. */
-  #scheduleSweep(): () => void {
-    return this.#environment.clock.setTimer(() => {
+  /** One timer for all calls: a timer each would cost as much as the call. */
+  #scheduleSweep(): void {
+    const { clock } = this.#environment;
+    this.#silentSinceMs ??= clock.monotonicMs();
+    this.#cancelSweep = clock.setTimer(() => {
       this.#cancelSweep = undefined;
       this.#sweep();
-      if (this.#pending.size > 0 && !this.#closedBecause) {
-        this.#cancelSweep ??= this.#scheduleSweep();
-      }
+      if (this.#pending.size > 0) this.#scheduleSweep();
     }, limits.callSweepMs);
   }
 
   #sweep(): void {
     const nowMs = this.#environment.clock.monotonicMs();
-    let silent = false;
-    for (const [requestId, call] of [...this.#pending]) {
+    let timedOut = false;
+    for (const { requestId, call } of this.#pending) {
       if (call.deadlineMs > nowMs) continue;
-      silent ||= this.#lastReceivedMs < call.startedMs;
-      this.#fail(requestId, new RustreError("TIMED_OUT", `No answer in time to ${call.what}`));
+      timedOut = true;
+      const message = `No answer in time to ${this.#nameOf(call)}`;
+      this.#abandon(requestId, new RustreError("TIMED_OUT", message));
     }
-    // Not a byte since the call began: the peer is gone or hangs, and a new connection tells.
-    if (silent) this.close("the server does not answer");
+    // The peer is gone or hangs, and a new connection tells.
+    const silentMs = nowMs - (this.#silentSinceMs ?? nowMs);
+    if (timedOut && silentMs >= limits.silenceMs) this.close("the server does not answer");
+  }
+
+  #nameOf(call: OutgoingCall): string {
+    return `${call.name} at ${this.peer.role} ${this.#where}`;
+  }
+}
+
+interface ConnectionParts {
+  readonly reader: FrameReader;
+  readonly writer: FrameWriter;
+  readonly peer: HelloReply;
+}
+
+/** A connection on which hello has been said, before `stop` fires. */
+async function openBefore(
+  { clock, transport }: Environment,
+  { address, hello }: OpenOptions,
+  where: string,
+  stop: AbortSignal,
+): Promise<ConnectionParts> {
+  const connection = await transport.connect(address, { signal: stop });
+  const reader = new FrameReader(connection, {
+    clock,
+    bodyBytesMax: limits.replyBodyBytesMax,
+    payloadBytesMax: limits.framePayloadBytesMax,
+  });
+  const writer = new FrameWriter(connection, { clock, bodyBytesMax: limits.requestBodyBytesMax });
+  const close = () => writer.close();
+  stop.addEventListener("abort", close, { once: true });
+  try {
+    if (stop.aborted) throw interrupted(stop);
+    return { reader, writer, peer: await sayHello(reader, writer, hello, where) };
+  } catch (error) {
+    close();
+    throw stop.aborted ? interrupted(stop) : error;
+  } finally {
+    stop.removeEventListener("abort", close);
   }
 }
 
 async function sayHello(
   reader: FrameReader,
   writer: FrameWriter,
-  hello: Omit<HelloRequest, "protocol">,
+  hello: OpenOptions["hello"],
   where: string,
 ): Promise<HelloReply> {
   const body = { protocol: protocolVersion, ...hello };
   writer.send({ kind: frameKind.request, opcode: helloOpcode, requestId: 0 }, body);
-  const frame = await reader.next();
-  if (frame === null) {
-    throw new RustreError("UNREACHABLE", `Cannot reach ${where}: it closed the connection`);
-  }
+  const frame = await nextFrame(reader, where);
+  if (frame === null) throw unreachable(where, "it closed the connection");
   if (frame.kind === frameKind.error) throw errorOf(frame, `hello at ${where}`);
   const parsed = v.safeParse(helloReplySchema, frame.body);
-  if (!parsed.success) {
-    throw new RustreError("BAD_FRAME", `The server at ${where} does not speak the protocol`);
+  if (!parsed.success || frame.opcode !== helloOpcode) {
+    throw new RustreError("BAD_FRAME", `Cannot talk to ${where}: its hello is malformed`);
   }
   return parsed.output;
+}
+
+/** Whoever listens there may be no server of rustre at all. */
+async function nextFrame(reader: FrameReader, where: string): Promise<Frame | null> {
+  try {
+    return await reader.next();
+  } catch (error) {
+    if (!isRustreError(error, "BAD_FRAME", "WRONG_VERSION")) throw error;
+    const message = `Cannot talk to ${where}: it does not speak the protocol`;
+    throw new RustreError(error.code, message, { cause: error });
+  }
 }
 
 /** The error that a server answered with; its message is already for people. */
@@ -233,7 +316,14 @@ function errorOf(frame: Frame, what: string): RustreError {
   return new RustreError(codeOfNumber(parsed.output.code), parsed.output.message);
 }
 
-function interruption(signal: AbortSignal, what: string): RustreError {
-  if (signal.reason instanceof RustreError) return signal.reason;
-  return new RustreError("INTERRUPTED", `Interrupted ${what}`, { cause: signal.reason });
+const firstIssueOnly = { abortEarly: true };
+
+function badReply(what: string, issue: v.BaseIssue<unknown>): RustreError {
+  const path = v.getDotPath(issue);
+  const where = path ? ` at "${path}"` : "";
+  return new RustreError("BAD_FRAME", `Cannot read the reply to ${what}: ${issue.message}${where}`);
+}
+
+function unreachable(where: string, reason: string): RustreError {
+  return new RustreError("UNREACHABLE", `Cannot reach ${where}: ${reason}`);
 }

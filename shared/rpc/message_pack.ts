@@ -86,8 +86,8 @@ function endOfValue(bytes: Uint8Array, offset: number, depth: number): number {
   const type = bytes[offset];
   if (type === undefined) return nowhere;
   if (type < 0x80 || type >= 0xe0) return offset + 1;
-  if (type < 0x90) return endOfValues(bytes, offset + 1, 2 * (type & 0x0f), depth - 1);
-  if (type < 0xa0) return endOfValues(bytes, offset + 1, type & 0x0f, depth - 1);
+  if (type < 0x90) return endOfMap(bytes, offset + 1, type & 0x0f, depth - 1);
+  if (type < 0xa0) return endOfArray(bytes, offset + 1, type & 0x0f, depth - 1);
   if (type < 0xc0) return endOfString(bytes, offset + 1, type & 0x1f);
   switch (type) {
     case 0xc0: // nil
@@ -115,23 +115,31 @@ function endOfValue(bytes: Uint8Array, offset: number, depth: number): number {
     case 0xdb: // str 32
       return endOfString(bytes, offset + 5, lengthAt(bytes, offset + 1, 4));
     case 0xdc: // array 16
-      return endOfValues(bytes, offset + 3, lengthAt(bytes, offset + 1, 2), depth - 1);
+      return endOfArray(bytes, offset + 3, lengthAt(bytes, offset + 1, 2), depth - 1);
     case 0xdd: // array 32
-      return endOfValues(bytes, offset + 5, lengthAt(bytes, offset + 1, 4), depth - 1);
+      return endOfArray(bytes, offset + 5, lengthAt(bytes, offset + 1, 4), depth - 1);
     case 0xde: // map 16
-      return endOfValues(bytes, offset + 3, 2 * lengthAt(bytes, offset + 1, 2), depth - 1);
+      return endOfMap(bytes, offset + 3, lengthAt(bytes, offset + 1, 2), depth - 1);
     case 0xdf: // map 32
-      return endOfValues(bytes, offset + 5, 2 * lengthAt(bytes, offset + 1, 4), depth - 1);
+      return endOfMap(bytes, offset + 5, lengthAt(bytes, offset + 1, 4), depth - 1);
     default:
       return nowhere;
   }
 }
 
+function endOfArray(bytes: Uint8Array, offset: number, elements: number, depth: number): number {
+  if (elements > limits.bodyElementsMax) return nowhere;
+  return endOfValues(bytes, offset, elements, depth);
+}
+
+function endOfMap(bytes: Uint8Array, offset: number, entries: number, depth: number): number {
+  if (entries > limits.bodyElementsMax) return nowhere;
+  return endOfValues(bytes, offset, 2 * entries, depth);
+}
+
 function endOfValues(bytes: Uint8Array, offset: number, count: number, depth: number): number {
   // Each value has at least one byte.
-  if (depth < 0 || count > 2 * limits.bodyElementsMax || count > bytes.length - offset) {
-    return nowhere;
-  }
+  if (depth < 0 || count > bytes.length - offset) return nowhere;
   let end = offset;
   for (let index = 0; index < count; index++) end = endOfValue(bytes, end, depth);
   return end;
@@ -146,9 +154,9 @@ function endOfString(bytes: Uint8Array, offset: number, length: number): number 
   return hasMark ? nowhere : offset + length;
 }
 
-/** Big-endian. NaN, which no comparison holds for, where it is cut short. */
+/** Big-endian. Where it is cut short, what follows it does not end within the bytes either. */
 function lengthAt(bytes: Uint8Array, offset: number, size: number): number {
   let length = 0;
-  for (let i = offset; i < offset + size; i++) length = length * 256 + (bytes[i] ?? NaN);
+  for (let i = offset; i < offset + size; i++) length = length * 256 + (bytes[i] ?? 0);
   return length;
 }

@@ -32,6 +32,9 @@ export const protocolVersion = 1;
 
 export const helloOpcode = 1;
 
+/** The part of the request that every version has. */
+export const helloVersionSchema = v.object({ protocol: countSchema });
+
 /** What the caller expects of the server it has reached; the server refuses if it is another. */
 export const helloRequestSchema = v.object({
   protocol: countSchema,
@@ -278,10 +281,13 @@ export const mdsService = service("mds", {
     }),
     attributesReply,
   ),
-  /** Opens an existing file for writing: its size cannot be cut by others until closeWrite. */
+  /**
+   * Opens an existing file for writing: until closeWrite its size is changed by nobody else. The
+   * handle is the client's, random, for this one opening.
+   */
   openWrite: method(
     0x022b,
-    v.object({ ...mutation, caller: callerSchema, place: placeSchema }),
+    v.object({ ...mutation, caller: callerSchema, place: placeSchema, handle: idSchema }),
     attributesReply,
   ),
   /**
@@ -293,12 +299,17 @@ export const mdsService = service("mds", {
     v.object({
       ...mutation,
       ino: inodeIdSchema,
+      handle: idSchema,
       dataEndBytes: bytesSchema,
       mtimeNs: v.optional(timeNsSchema),
     }),
     attributesReply,
   ),
-  closeWrite: method(0x022d, v.object({ ...mutation, ino: inodeIdSchema }), nothing),
+  closeWrite: method(
+    0x022d,
+    v.object({ ...mutation, ino: inodeIdSchema, handle: idSchema }),
+    nothing,
+  ),
 });
 
 // ── oss: 0x03.. ────────────────────────────────────────────────────────────────────────────────

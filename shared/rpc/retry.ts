@@ -1,8 +1,9 @@
 // The one retry loop over calls. Every operation of rustre may be sent again: reads have no effect,
 // mutations carry an id, writes of objects put the same bytes in the same place.
 
+import { interrupted, withDeadline, withSignal } from "../deadline.ts";
 import { type Environment, sleep } from "../environment.ts";
-import { isRustreError, RustreError } from "../errors.ts";
+import { isRustreError, type RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 
 export interface RetryOptions {
@@ -17,53 +18,62 @@ export interface RetryOptions {
 /**
  * Runs `attempt(0)`, `attempt(1)`, … until one succeeds, fails with an error that another try
  * cannot mend, or the time is over; then the last error is thrown. Attempts choose their server by
- * the number, so that each goes to another where there are several.
+ * the number, so that each goes to another where there are several, and bound their calls by the
+ * time that is left.
  */
 export async function retrying<T>(
   options: RetryOptions,
-  attempt: (tryNumber: number) => Promise<T>,
+  attempt: (tryNumber: number, remainingMs: number) => Promise<T>,
 ): Promise<T> {
-  const { environment, signal } = options;
-  const endMs = environment.clock.monotonicMs() + options.timeoutMs;
+  const { environment: { clock, random }, signal } = options;
+  const endMs = clock.monotonicMs() + options.timeoutMs;
+  let remainingMs = options.timeoutMs;
   for (let tryNumber = 0;; tryNumber++) {
+    if (signal?.aborted) throw interrupted(signal);
     try {
-      return await attempt(tryNumber);
+      return await attempt(tryNumber, remainingMs);
     } catch (error) {
-      if (!isRustreError(error) || error.retry === "never" || signal?.aborted) throw error;
-      const delayMs = retryDelayMs(environment, tryNumber);
-      if (environment.clock.monotonicMs() + delayMs >= endMs) throw error;
+      if (!isRustreError(error) || error.retry === "never") throw error;
+      if (signal?.aborted) throw interrupted(signal);
+      const delayMs = retryDelayMs(random, tryNumber);
+      remainingMs = endMs - clock.monotonicMs() - delayMs;
+      if (remainingMs <= 0) throw error;
       await pause(options, delayMs);
-      await refresh(options, error);
+      await refresh(options, error, remainingMs);
+      remainingMs = endMs - clock.monotonicMs();
+      if (remainingMs <= 0) throw error;
     }
   }
 }
 
-async function pause(options: RetryOptions, delayMs: number): Promise<void> {
-  try {
-    await sleep(options.environment.clock, delayMs, options.signal);
-  } catch {
-    // Only the signal ends a sleep early.
-    throw new RustreError("INTERRUPTED", "Interrupted", { cause: options.signal?.reason });
-  }
+async function pause({ environment, signal }: RetryOptions, delayMs: number): Promise<void> {
+  const pausing = sleep(environment.clock, delayMs, signal);
+  // Only the signal ends a sleep early.
+  await (signal ? withSignal(pausing, signal) : pausing);
 }
 
-async function refresh(options: RetryOptions, cause: unknown): Promise<void> {
-  const mayBeOld = isRustreError(cause) &&
-    (cause.retry === "refresh-map" ||
-      ["UNREACHABLE", "CONNECTION_LOST", "TIMED_OUT", "SHUTTING_DOWN", "TARGET_DOWN"].includes(
-        cause.code,
-      ));
-  if (!mayBeOld || !options.refreshMap) return;
+const goneCodes = ["UNREACHABLE", "CONNECTION_LOST", "TIMED_OUT", "SHUTTING_DOWN", "TARGET_DOWN"];
+
+async function refresh(
+  options: RetryOptions,
+  cause: RustreError,
+  remainingMs: number,
+): Promise<void> {
+  const { environment, signal, refreshMap } = options;
+  const mayBeOld = cause.retry === "refresh-map" || goneCodes.includes(cause.code);
+  if (!mayBeOld || !refreshMap) return;
   try {
-    await options.refreshMap();
+    const refreshing = (stop: AbortSignal) => withSignal(refreshMap(), stop);
+    await withDeadline(environment.clock, remainingMs, refreshing, signal);
   } catch (error) {
     // The next attempt uses the map we have; it fails with an error of its own if that is no good.
     if (!isRustreError(error)) throw error;
+    if (signal?.aborted) throw interrupted(signal);
   }
 }
 
-function retryDelayMs(environment: Pick<Environment, "random">, tryNumber: number): number {
+function retryDelayMs(random: Environment["random"], tryNumber: number): number {
   const { retryDelayMinMs, retryDelayMaxMs } = limits;
   const ceilingMs = Math.min(retryDelayMinMs * 2 ** tryNumber, retryDelayMaxMs);
-  return ceilingMs / 2 + environment.random.below(Math.ceil(ceilingMs / 2));
+  return ceilingMs / 2 + random.below(Math.ceil(ceilingMs / 2));
 }

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { startMgs } from "../../mgs/start.ts";
 import { MemoryTarget } from "../../oss/memory_store.ts";
+import type { TargetStorage } from "../../oss/object_store.ts";
 import { startOss } from "../../oss/start.ts";
 import type { Clock } from "../../shared/environment.ts";
 import { isRustreError } from "../../shared/errors.ts";
@@ -172,6 +173,43 @@ Deno.test("an OST of an index that another directory has is refused for good", a
         isRustreError(error, "WRONG_TARGET") && /OST 0 at "second:\d+"/.test(error.message),
     );
     assert.equal((await cluster.connect().map()).targets[0]?.address.host, "oss0");
+  });
+});
+
+Deno.test("a copy of an OST's directory is refused while the original is served", async () => {
+  await withCluster({ osts: 1 }, async (cluster) => {
+    const { nodeId } = (await cluster.connect().map()).targets[0]!;
+    const memory = new MemoryTarget(new SeededRandom(7));
+    const copy: TargetStorage = {
+      lock: () => memory.lock(),
+      open: async (owner) => ({ ...await memory.open(owner), nodeId }),
+      unlock: () => memory.unlock(),
+    };
+    const start = () =>
+      startOss({
+        environment: cluster.environment("second"),
+        mgs: [{ host: "mgs0", port: 9400 }],
+        listen: { host: "second", port: 0 },
+        advertise: (listening) => Promise.resolve(listening),
+        storage: copy,
+        targetIndex: 0,
+        hostName: "second",
+        version: "test",
+        log: loggerOf("oss"),
+      });
+    {
+      await using second = await start();
+      await assert.rejects(
+        second.registered,
+        (error) =>
+          isRustreError(error, "WRONG_TARGET") && /served at "oss0:\d+"/.test(error.message),
+      );
+    }
+    kill(cluster, "oss0");
+    await using second = await start();
+    await second.registered;
+    const target = (await cluster.connect().map()).targets[0];
+    assert.deepEqual([target?.state, target?.address.host], ["up", "second"]);
   });
 });
 

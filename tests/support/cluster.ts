@@ -10,8 +10,10 @@ import { type RunningOss, startOss } from "../../oss/start.ts";
 import type { Environment } from "../../shared/environment.ts";
 import { loggerOf } from "../../shared/logging.ts";
 import type { Caller } from "../../shared/model.ts";
+import { type Endpoint, RpcClient } from "../../shared/rpc/client.ts";
 import { MemoryStore } from "../../shared/store/memory.ts";
 import type { Store } from "../../shared/store/store.ts";
+import { checkStore, leftovers } from "./check_store.ts";
 import { MemoryNetwork } from "./memory_network.ts";
 import { SeededRandom } from "./seeded_random.ts";
 import { VirtualClock } from "./virtual_clock.ts";
@@ -24,8 +26,10 @@ type RunningServer = RunningMgs | RunningMds | RunningOss;
 export interface TestClusterOptions {
   readonly seed?: number;
   readonly osts?: number;
-  /** Puts something between the mds and the store. */
-  readonly mdsStore?: (store: Store) => Store;
+  /** Puts something between an mds and the store. */
+  readonly mdsStore?: (store: Store, mds: string) => Store;
+  /** Why what the test leaves is not what a cluster at rest looks like. */
+  readonly uncheckedBecause?: string;
 }
 
 export class TestCluster {
@@ -37,6 +41,7 @@ export class TestCluster {
   readonly #random: SeededRandom;
   readonly #options: TestClusterOptions;
   readonly #clients: Cluster[] = [];
+  readonly #rpcs: RpcClient[] = [];
 
   constructor(clock: VirtualClock, options: TestClusterOptions) {
     this.clock = clock;
@@ -70,7 +75,7 @@ export class TestCluster {
   async startMds(name = "mds0", options: Partial<MdsOptions> = {}): Promise<RunningMds> {
     const mds = await startMds({
       ...this.#common(name),
-      store: this.#options.mdsStore?.(this.store) ?? this.store,
+      store: this.#options.mdsStore?.(this.store, name) ?? this.store,
       clusterName: "test",
       mgs: [mgsAddress],
       rootOwner: { uid: 0, gid: 0 },
@@ -105,10 +110,32 @@ export class TestCluster {
     }
   }
 
-  connect(host = `client${this.#clients.length}`): Cluster {
-    const cluster = new Cluster({ mgs: [mgsAddress], environment: this.environment(host) });
+  connect(
+    host = `client${this.#clients.length}`,
+    environment: Partial<Environment> = {},
+  ): Cluster {
+    const cluster = new Cluster({
+      mgs: [mgsAddress],
+      environment: { ...this.environment(host), ...environment },
+    });
     this.#clients.push(cluster);
     return cluster;
+  }
+
+  /** The RPC of a client that says exactly what a test wants said. */
+  rpc(host: string): RpcClient {
+    const rpc = new RpcClient({ environment: this.environment(host), caller: "client" });
+    this.#rpcs.push(rpc);
+    return rpc;
+  }
+
+  /** Where a server that runs is reached. */
+  endpoint(name: string): Endpoint {
+    const { address } = this.servers.get(name)!;
+    const role = name.replace(/\d+$/, "") as Endpoint["role"];
+    return role === "oss"
+      ? { address, role, targetIndex: Number(name.slice(3)) }
+      : { address, role };
   }
 
   fileSystem(caller: Caller = root): FileSystem {
@@ -119,6 +146,13 @@ export class TestCluster {
   async stop(name: string): Promise<void> {
     await this.servers.get(name)!.close();
     this.servers.delete(name);
+  }
+
+  /** Kills a server as SIGKILL does: it says goodbye to nobody. What it kept stays. */
+  async crash(name: string): Promise<void> {
+    this.network.kill(name);
+    await this.stop(name);
+    this.network.revive(name);
   }
 
   sleep(delayMs: number): Promise<void> {
@@ -147,8 +181,28 @@ export class TestCluster {
     return { bytes, objects };
   }
 
-  async close(): Promise<void> {
+  /** Waits until nothing is left to be done or undone, and checks what there is then. */
+  async checkAtRest(): Promise<void> {
+    await this.#closeClients();
+    if (![...this.servers.keys()].some((name) => name.startsWith("mgs"))) await this.startMgs();
+    if (![...this.servers.keys()].some((name) => name.startsWith("mds"))) await this.startMds();
+    for (const index of this.targets.keys()) {
+      if (!this.servers.has(`oss${index}`)) await this.startOss(index);
+    }
+    const endMs = this.clock.monotonicMs() + 120_000;
+    while ((await leftovers(this)).length > 0 && this.clock.monotonicMs() < endMs) {
+      await this.sleep(500);
+    }
+    await checkStore(this);
+  }
+
+  async #closeClients(): Promise<void> {
     for (const client of this.#clients) await client.close();
+    for (const rpc of this.#rpcs) await rpc.close();
+  }
+
+  async close(): Promise<void> {
+    await this.#closeClients();
     for (const name of [...this.servers.keys()].reverse()) await this.stop(name);
     await this.store.close();
   }
@@ -171,7 +225,10 @@ function nodeIdOf(host: string): string {
     .padEnd(32, "0");
 }
 
-/** Runs `test` on a started cluster in virtual time, and stops the cluster whatever happens. */
+/**
+ * Runs `test` on a started cluster in virtual time, checks what it leaves in the store and on the
+ * OSTs, and stops the cluster whatever happens.
+ */
 export async function withCluster(
   options: TestClusterOptions,
   test: (cluster: TestCluster) => Promise<void>,
@@ -182,6 +239,7 @@ export async function withCluster(
     try {
       await cluster.startAll();
       await test(cluster);
+      if (options.uncheckedBecause === undefined) await cluster.checkAtRest();
     } finally {
       await cluster.close();
     }

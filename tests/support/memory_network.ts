@@ -126,6 +126,7 @@ export class MemoryNetwork {
   readonly #listeners = new Map<string, MemoryListener>();
   readonly #links = new Set<Link>();
   readonly #frozen = new Set<string>();
+  readonly #dead = new Set<string>();
   #nextPort = 20_000;
 
   /** The network as one host sees it. It listens under its own name only. */
@@ -141,11 +142,27 @@ export class MemoryNetwork {
     for (const [key, listener] of [...this.#listeners]) {
       if (listener.address.host === host) this.#listeners.delete(key);
     }
+    this.disconnect(host);
+  }
+
+  /** The host's connections break; it goes on listening. */
+  disconnect(host: string): void {
     for (const link of this.#links) {
       if (!link.hosts.includes(host)) continue;
       for (const pipe of link.pipes) pipe.end();
       this.#links.delete(link);
     }
+  }
+
+  /** {@link cut}, and from now on the host reaches nobody and is reached by nobody. */
+  kill(host: string): void {
+    this.#dead.add(host);
+    this.cut(host);
+  }
+
+  /** The host is back on the network; what listened there has to listen again. */
+  revive(host: string): void {
+    this.#dead.delete(host);
   }
 
   /** The host hangs: connections stay, nothing arrives. */
@@ -179,7 +196,8 @@ export class MemoryNetwork {
     const key = `${address.host}:${address.port}`;
     const unreachable = () => new RustreError("UNREACHABLE", `Cannot connect to ${key}`);
     const listener = this.#listeners.get(key);
-    if (!listener || signal.aborted) return Promise.reject(unreachable());
+    const dead = this.#dead.has(from) || this.#dead.has(address.host);
+    if (!listener || dead || signal.aborted) return Promise.reject(unreachable());
     const [there, back] = [new Pipe(), new Pipe()];
     if (this.#frozen.has(from) || this.#frozen.has(address.host)) {
       there.freeze(true);

@@ -24,17 +24,24 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-function command(args: readonly string[], options: Deno.CommandOptions): Deno.Command {
-  return new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-check", "--allow-all", mainPath, ...args],
-    ...options,
-  });
+/** `prefix`: a program, with its arguments, that runs what follows, as `ip netns exec NAME`. */
+interface CommandPrefix {
+  readonly prefix?: readonly string[];
+}
+
+function command(
+  args: readonly string[],
+  { prefix = [], ...options }: Deno.CommandOptions & CommandPrefix,
+): Deno.Command {
+  const deno = [Deno.execPath(), "run", "--quiet", "--no-check", "--allow-all", mainPath];
+  const [program, ...rest] = [...prefix, ...deno, ...args];
+  return new Deno.Command(program!, { args: rest, ...options });
 }
 
 /** Starts a server and waits for its ready line. Rejects with what it said where it ends instead. */
 export async function startRustre(
   args: readonly string[],
-  options: { env?: Record<string, string> } = {},
+  options: { env?: Record<string, string> } & CommandPrefix = {},
 ): Promise<RustreProcess> {
   const child = command(args, { stdin: "null", stdout: "piped", stderr: "piped", ...options })
     .spawn();
@@ -77,7 +84,7 @@ export async function startRustre(
 /** Runs a command to its end. */
 export async function runRustre(
   args: readonly string[],
-  options: { stdin?: Uint8Array; env?: Record<string, string>; cwd?: string } = {},
+  options: { stdin?: Uint8Array; env?: Record<string, string>; cwd?: string } & CommandPrefix = {},
 ): Promise<CommandResult> {
   const { stdin, ...rest } = options;
   const child = command(args, {

@@ -34,6 +34,11 @@ export class VirtualClock implements Clock {
     };
   }
 
+  /** Timers that are set. */
+  get timerCount(): number {
+    return this.#timers.length;
+  }
+
   /** Runs everything until `main` settles; time passes as fast as timers are due. */
   async run<T>(main: Promise<T>): Promise<T> {
     let settled = false;

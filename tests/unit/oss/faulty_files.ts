@@ -8,6 +8,9 @@ export class FaultyFiles implements Files {
   /** Paths of the syncs so far, files and directories, failed ones included. */
   readonly synced: string[] = [];
   opened = 0;
+  /** Writes on other threads begin when this has resolved. */
+  writeGate: Promise<void> = Promise.resolve();
+  writesAtGate = 0;
   /** The error of an operation on a path, where it is to fail. */
   failure: (operation: "sync" | "write" | "remove" | "create", path: string) => string | undefined =
     () => undefined;
@@ -86,8 +89,10 @@ class FaultyFile implements OpenFile {
     return this.#file.writeSync(this.#fitting(bytes), offsetBytes);
   }
 
-  // deno-lint-ignore require-await -- a failure must be a rejection
   async write(bytes: Uint8Array, offsetBytes: number): Promise<number> {
+    this.#files.writesAtGate++;
+    await this.#files.writeGate;
+    this.#files.writesAtGate--;
     return this.#file.write(this.#fitting(bytes), offsetBytes);
   }
 

@@ -103,6 +103,37 @@ testStore("never closes a file in use", async ({ store }) => {
   for (const [seq, bytes] of reads.entries()) assert.deepEqual(bytes, pattern(seq, 300_000));
 }, { openObjectsMax: 1 });
 
+testStore("opens no file twice while it is in use", async ({ files, store }) => {
+  const size = limits.syncIoBytesMax + 1;
+  const gate = Promise.withResolvers<void>();
+  files.writeGate = gate.promise;
+  const first = store.write(object, 0, pattern(1, size));
+  // This one would close the first one's file, if that were not in use.
+  await store.write(other, 0, pattern(2, 10));
+  const second = store.write(object, size, pattern(3, size));
+  while (files.writesAtGate < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  gate.resolve();
+  await Promise.all([first, second]);
+  assert.deepEqual([store.usage().usedBytes, store.usage().objects], [2 * size + 10, 2]);
+  assert.equal(await store.stat(object), 2 * size);
+}, { openObjectsMax: 1 });
+
+testStore("close() ends after what is under way", async ({ directory, files, store }) => {
+  const size = limits.syncIoBytesMax + 1;
+  const gate = Promise.withResolvers<void>();
+  files.writeGate = gate.promise;
+  const steps: string[] = [];
+  const written = store.write(object, 0, pattern(1, size)).then(() => steps.push("written"));
+  while (files.writesAtGate < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  const closed = store.close().then(() => steps.push("closed"));
+  await rejects("SHUTTING_DOWN", () => store.write(other, 0, pattern(1, 1)), ["OST 3"]);
+  gate.resolve();
+  await Promise.all([written, closed]);
+  assert.deepEqual(steps, ["written", "closed"]);
+  const path = `${directory}/objects/000/0000000000000007_00000000`;
+  assert.deepEqual(await Deno.readFile(path), pattern(1, size));
+});
+
 // ── what is synced ─────────────────────────────────────────────────────────────────────────────
 
 testStore("sync() syncs the file, its directory and the one above", async (opened) => {
@@ -123,6 +154,24 @@ testStore("sync() syncs the file, its directory and the one above", async (opene
   await store.write(other, 0, pattern(1, 50));
   await store.sync([other]);
   assert.deepEqual(files.synced, [`${root}/000/0000000000000007_00000001`, `${root}/000`]);
+});
+
+testStore("sync() of an object in a new directory syncs the one above", async (opened) => {
+  const { directory, files, store } = opened;
+  await store.write(object, 0, pattern(1, 50));
+  await store.sync([object]);
+  files.synced.length = 0;
+  await store.write(objectId(256, 0), 0, pattern(1, 50));
+  await store.sync([objectId(256, 0)]);
+  assert.ok(files.synced.includes(`${directory}/objects`));
+});
+
+testStore("destroy() syncs the directory", async ({ directory, files, store }) => {
+  await store.write(object, 0, pattern(1, 50));
+  await store.sync([object]);
+  files.synced.length = 0;
+  await store.destroy([7]);
+  assert.deepEqual(files.synced, [`${directory}/objects/000`]);
 });
 
 testStore("sync() of many new objects shares the sync of their directory", async (opened) => {
@@ -194,6 +243,9 @@ testStore("a failed sync of an object is never taken back", async ({ files, stor
   await store.sync([other]);
   assert.equal(await store.destroy([7]), 2);
   assert.deepEqual([store.usage().usedBytes, store.usage().objects], [0, 0]);
+  assert.equal(await store.stat(object), undefined);
+  await store.write(object, 0, pattern(2, 50));
+  await store.sync([object]);
 });
 
 testStore("a sync that fails when a file is closed is not forgotten", async ({ files, store }) => {

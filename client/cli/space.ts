@@ -1,0 +1,79 @@
+// df: space by OST and in all. du: the bytes of a tree.
+
+import { formatAddress } from "../../shared/address.ts";
+import type { Target, Usage } from "../../shared/model.ts";
+import { treeUsage } from "../transfer/tree_usage.ts";
+import { remotePaths } from "./arguments.ts";
+import { formatBytes } from "./format.ts";
+import { formatTable } from "./output.ts";
+import type { Job } from "./session.ts";
+
+export function df(): Job {
+  return {
+    async run({ cluster, fileSystem, signal, json, output }) {
+      const { targets } = await cluster.map(signal);
+      const { inodes, usage, targetsUp } = await fileSystem.statfs({ signal });
+      if (json) {
+        const total = { ...describeUsage(usage), inodes, ostsUp: targetsUp };
+        return await output.json({ osts: targets.map(describeTarget), total });
+      }
+      const rows = [
+        ["OST", "ADDRESS", "STATE", "CAPACITY", "USED", "FREE", "USE%", "OBJECTS"],
+        ...targets.map((target) => [
+          String(target.index),
+          formatAddress(target.address),
+          target.state,
+          ...usageCells(target.usage),
+        ]),
+        ["total", "", `${targetsUp} up`, ...usageCells(usage)],
+      ];
+      for (const line of formatTable(rows, { right: [3, 4, 5, 6, 7] })) await output.line(line);
+      await output.line(`${inodes} inodes`);
+    },
+  };
+}
+
+function usageCells(usage: Usage): string[] {
+  const { capacityBytes, usedBytes, freeBytes, objects } = usage;
+  return [
+    formatBytes(capacityBytes),
+    formatBytes(usedBytes),
+    formatBytes(freeBytes),
+    `${usedPercent(usage)}%`,
+    String(objects),
+  ];
+}
+
+/** Of what is there for objects; the disk may hold other things too. */
+function usedPercent({ usedBytes, freeBytes }: Usage): number {
+  const roomBytes = usedBytes + freeBytes;
+  return roomBytes === 0 ? 0 : Math.ceil(100 * usedBytes / roomBytes);
+}
+
+function describeUsage(usage: Usage) {
+  return { ...usage, usedPercent: usedPercent(usage) };
+}
+
+function describeTarget({ index, address, state, usage }: Target) {
+  return { index, address: formatAddress(address), state, ...describeUsage(usage) };
+}
+
+export interface UsageFlags {
+  readonly summarize?: boolean;
+}
+
+export function du(operands: readonly string[], { summarize }: UsageFlags): Job {
+  const paths = operands.length > 0 ? remotePaths(operands) : ["/"];
+  return {
+    async run(session) {
+      const { fileSystem, signal, json, output, failed } = session;
+      await session.each(paths, async (path) => {
+        for await (const usage of treeUsage(fileSystem, path, { signal, onFailure: failed })) {
+          if (summarize && usage.path !== path) continue;
+          if (json) await output.json(usage);
+          else await output.line(`${usage.bytes}\t${output.name(usage.path)}`);
+        }
+      });
+    },
+  };
+}

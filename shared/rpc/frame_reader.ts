@@ -1,0 +1,205 @@
+// Reads frames from a connection, however its bytes are cut. Checks their lengths before anything is
+// allocated, and asks for room before a payload is.
+
+import type { Clock, Connection } from "../environment.ts";
+import { RustreError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import {
+  bufferBytes,
+  decodeHeader,
+  firstBufferBytes,
+  type Frame,
+  type FrameBounds,
+  type FrameHeader,
+  headerBytes,
+} from "./frame.ts";
+import { decodeBody } from "./message_pack.ts";
+
+const emptyPayload = new Uint8Array(0);
+
+/** Bounds the payload that is held. */
+export interface PayloadRoom {
+  tryAcquire(bytes: number): boolean;
+  acquire(bytes: number): Promise<void>;
+  release(bytes: number): void;
+}
+
+export interface FrameReaderOptions extends FrameBounds {
+  readonly clock: Clock;
+}
+
+/** Reads one frame after the other. Not for concurrent use. */
+export class FrameReader {
+  readonly #connection: Connection;
+  readonly #clock: Clock;
+  #bounds: FrameBounds;
+  #payloadRoom: PayloadRoom | undefined;
+  #buffer = new Uint8Array(firstBufferBytes);
+  #view = new DataView(this.#buffer.buffer);
+  #start = 0;
+  #end = 0;
+
+  constructor(connection: Connection, options: FrameReaderOptions) {
+    this.#connection = connection;
+    this.#clock = options.clock;
+    this.#bounds = options;
+  }
+
+  /**
+   * From now on a frame may have so much payload. Room for it is acquired before the payload is
+   * received; releasing it is up to whoever gets the frame.
+   */
+  allowPayload(payloadBytesMax: number, room: PayloadRoom): void {
+    this.#bounds = { bodyBytesMax: this.#bounds.bodyBytesMax, payloadBytesMax };
+    this.#payloadRoom = room;
+  }
+
+  /**
+   * The next frame, or `null` at a clean end of the stream. Throws BAD_FRAME, WRONG_VERSION, or
+   * CONNECTION_LOST where the stream ends or stalls within a frame; the connection is of no use
+   * then.
+   */
+  async next(): Promise<Frame | null> {
+    if (this.#end === this.#start && !(await this.#fill())) return null;
+    const frame = this.buffered();
+    if (frame) return frame;
+    if (this.#end - this.#start < headerBytes) {
+      await this.#withStallTimer(() => this.#fillTo(headerBytes));
+    }
+    const header = decodeHeader(this.#view, this.#start, this.#bounds);
+    const leadBytes = headerBytes + header.bodyBytes;
+    if (this.#end - this.#start < leadBytes) {
+      await this.#withStallTimer(() => this.#fillTo(leadBytes));
+    }
+    this.#start += headerBytes;
+    const body = this.#takeBody(header.bodyBytes);
+    const payload = header.payloadBytes > 0 ? await this.#receivePayload(header) : emptyPayload;
+    return frameOf(header, body, payload);
+  }
+
+  /** The next frame if all of it is here, and room for its payload too. Throws as {@link next}. */
+  buffered(): Frame | undefined {
+    const availableBytes = this.#end - this.#start;
+    if (availableBytes < headerBytes) return undefined;
+    const header = decodeHeader(this.#view, this.#start, this.#bounds);
+    const { bodyBytes, payloadBytes } = header;
+    if (availableBytes < headerBytes + bodyBytes + payloadBytes) return undefined;
+    const room = this.#payloadRoom;
+    if (payloadBytes > 0 && room && !room.tryAcquire(payloadBytes)) return undefined;
+    this.#start += headerBytes;
+    const body = this.#takeBody(bodyBytes);
+    const payload = payloadBytes > 0 ? this.#takePayload(payloadBytes) : emptyPayload;
+    return frameOf(header, body, payload);
+  }
+
+  #takeBody(length: number): unknown {
+    const bytes = this.#buffer.subarray(this.#start, this.#start + length);
+    this.#start += length;
+    return decodeBody(bytes);
+  }
+
+  #takePayload(length: number): Uint8Array {
+    const payload = this.#buffer.slice(this.#start, this.#start + length);
+    this.#start += length;
+    return payload;
+  }
+
+  async #receivePayload(header: FrameHeader): Promise<Uint8Array> {
+    const { payloadBytes } = header;
+    await this.#payloadRoom?.acquire(payloadBytes);
+    try {
+      const payload = new Uint8Array(payloadBytes);
+      const bufferedBytes = Math.min(this.#end - this.#start, payloadBytes);
+      payload.set(this.#buffer.subarray(this.#start, this.#start + bufferedBytes));
+      this.#start += bufferedBytes;
+      if (bufferedBytes < payloadBytes) {
+        await this.#withStallTimer(() => this.#readInto(payload, bufferedBytes));
+      }
+      return payload;
+    } catch (error) {
+      this.#payloadRoom?.release(payloadBytes);
+      throw error;
+    }
+  }
+
+  async #readInto(target: Uint8Array, offset: number): Promise<void> {
+    while (offset < target.length) {
+      const count = await this.#connection.read(target.subarray(offset));
+      if (count === null) throw this.#lost("ended within a frame");
+      offset += count;
+    }
+  }
+
+  /** Reads until `length` bytes are buffered in one piece. */
+  async #fillTo(length: number): Promise<void> {
+    while (this.#end - this.#start < length) {
+      if (this.#buffer.length - this.#start < length) this.#moveToFront(length);
+      if (!(await this.#fill())) throw this.#lost("ended within a frame");
+    }
+  }
+
+  /** Reads what is there into the rest of the buffer. */
+  async #fill(): Promise<boolean> {
+    if (this.#start === this.#end) this.#empty();
+    if (this.#end === this.#buffer.length) this.#moveToFront(bufferBytes);
+    const space = this.#buffer.length - this.#end;
+    const count = await this.#connection.read(this.#buffer.subarray(this.#end));
+    if (count === null) return false;
+    this.#end += count;
+    if (count === space && this.#buffer.length < bufferBytes) this.#moveToFront(bufferBytes);
+    return true;
+  }
+
+  /** One large body does not keep a large buffer. */
+  #empty(): void {
+    this.#start = this.#end = 0;
+    if (this.#buffer.length > bufferBytes) this.#use(new Uint8Array(bufferBytes));
+  }
+
+  /** Moves what is buffered to the front of a buffer that holds `length` bytes. */
+  #moveToFront(length: number): void {
+    const buffered = this.#buffer.subarray(this.#start, this.#end);
+    if (length > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(length, bufferBytes));
+      larger.set(buffered);
+      this.#use(larger);
+    } else {
+      this.#buffer.copyWithin(0, this.#start, this.#end);
+    }
+    this.#end = buffered.length;
+    this.#start = 0;
+  }
+
+  #use(buffer: Uint8Array<ArrayBuffer>): void {
+    this.#buffer = buffer;
+    this.#view = new DataView(buffer.buffer);
+  }
+
+  /** A peer that stops in the middle of a frame does not keep the connection for ever. */
+  async #withStallTimer(read: () => Promise<void>): Promise<void> {
+    let stalled = false;
+    const cancel = this.#clock.setTimer(() => {
+      stalled = true;
+      this.#connection.close();
+    }, limits.frameTimeoutMs);
+    try {
+      await read();
+    } catch (error) {
+      throw stalled ? this.#lost("stalled within a frame") : error;
+    } finally {
+      cancel();
+    }
+  }
+
+  #lost(how: string): RustreError {
+    return new RustreError(
+      "CONNECTION_LOST",
+      `The connection to ${this.#connection.remote} ${how}`,
+    );
+  }
+}
+
+function frameOf(header: FrameHeader, body: unknown, payload: Uint8Array): Frame {
+  const { kind, opcode, requestId, bodyBytes, payloadBytes } = header;
+  return { kind, opcode, requestId, bodyBytes, payloadBytes, body, payload };
+}

@@ -1,0 +1,392 @@
+// One connection to a server: checks the hello, validates and dispatches requests, bounds what is
+// under way, answers. server.ts accepts these.
+
+import * as v from "valibot";
+import type { Connection, Environment } from "../environment.ts";
+import { isRustreError, messageOf, RustreError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import type { Logger } from "../logging.ts";
+import type { ServerRole } from "../model.ts";
+import { Semaphore } from "../semaphore.ts";
+import { type Frame, frameKind } from "./frame.ts";
+import { FrameReader, type PayloadRoom } from "./frame_reader.ts";
+import { FrameWriter } from "./frame_writer.ts";
+import {
+  helloOpcode,
+  type HelloReply,
+  type HelloRequest,
+  helloRequestSchema,
+  helloVersionSchema,
+  protocolVersion,
+} from "./protocol.ts";
+import type { Call, Method } from "./service.ts";
+
+export interface ServerIdentity {
+  readonly role: ServerRole;
+  readonly clusterId: string;
+  readonly clusterName: string;
+  readonly nodeId: string;
+  /** Of an oss. */
+  readonly targetIndex?: number;
+}
+
+export type AnyHandler = (request: unknown, call: Call) => Promise<unknown>;
+
+export interface Route {
+  readonly name: string;
+  readonly method: Method;
+  readonly handler: AnyHandler;
+}
+
+export interface ConnectionOptions {
+  readonly environment: Environment;
+  readonly identity: ServerIdentity;
+  readonly log: Logger;
+  readonly routes: ReadonlyMap<number, Route>;
+  /** Payload bytes that the server holds for all its connections. */
+  readonly payloadRooms: { readonly clients: Semaphore; readonly servers: Semaphore };
+}
+
+export class ServerConnection {
+  readonly #connection: Connection;
+  readonly #options: ConnectionOptions;
+  readonly #reader: FrameReader;
+  readonly #writer: FrameWriter;
+  readonly #requestRoom = new Semaphore(limits.requestsPerConnectionMax);
+  /** Fires when the connection ends: nobody waits for room on its behalf any more. */
+  readonly #ended = new AbortController();
+  #payloadRoom: PayloadRoom;
+  #underWay = 0;
+  #draining = false;
+  #onIdle: (() => void) | undefined;
+  #activeMs: number;
+
+  constructor(connection: Connection, options: ConnectionOptions) {
+    const { clock } = options.environment;
+    this.#connection = connection;
+    this.#options = options;
+    this.#activeMs = clock.monotonicMs();
+    this.#payloadRoom = this.#roomWithin(options.payloadRooms.clients);
+    this.#writer = new FrameWriter(connection, { clock, bodyBytesMax: limits.replyBodyBytesMax });
+    this.#reader = new FrameReader(connection, {
+      clock,
+      bodyBytesMax: limits.requestBodyBytesMax,
+      payloadBytesMax: 0,
+    });
+  }
+
+  get remote(): string {
+    return this.#connection.remote;
+  }
+
+  /** Whether nothing is under way. */
+  get isIdle(): boolean {
+    return this.#underWay === 0;
+  }
+
+  /** When something last arrived, on the monotonic clock. */
+  get activeMs(): number {
+    return this.#activeMs;
+  }
+
+  /** Serves requests until the connection ends. */
+  async run(): Promise<void> {
+    try {
+      if (await this.#hello()) await this.#serveRequests();
+    } catch (error) {
+      this.#endAfter(error);
+    } finally {
+      await this.#end();
+    }
+  }
+
+  /** Refuses new requests and resolves when those under way are answered. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    if (this.#underWay > 0) await new Promise<void>((resolve) => this.#onIdle = resolve);
+    await this.#writer.flushed();
+  }
+
+  close(): void {
+    this.#ended.abort(new RustreError("CONNECTION_LOST", "The connection has ended"));
+    this.#writer.close();
+  }
+
+  // ── requests ─────────────────────────────────────────────────────────────────────────────────
+
+  async #serveRequests(): Promise<void> {
+    for (;;) {
+      if (!this.#requestRoom.tryAcquire()) await this.#requestRoom.acquire();
+      if (this.#writer.isCrowded) await this.#writer.room();
+      // What arrived together is dispatched together, so that the answers leave together.
+      const frame = this.#reader.buffered() ?? await this.#nextFrame();
+      if (frame === null) return;
+      if (frame.kind !== frameKind.request) {
+        this.#releasePayload(frame.payloadBytes);
+        throw new RustreError("BAD_FRAME", "Cannot serve a frame that is not a request");
+      }
+      this.#underWay++;
+      this.#handle(frame);
+    }
+  }
+
+  async #nextFrame(): Promise<Frame | null> {
+    const frame = await this.#reader.next();
+    this.#activeMs = this.#options.environment.clock.monotonicMs();
+    return frame;
+  }
+
+  /** Never rejects. */
+  async #handle(frame: Frame): Promise<void> {
+    try {
+      const route = this.#routeOf(frame);
+      const request = checkedRequest(route, frame.body);
+      const call = { remote: this.#connection.remote, payload: frame.payload };
+      const { replyPayloadBytes } = route.method;
+      if (replyPayloadBytes) {
+        await this.#sendDownload(frame, route, replyPayloadBytes(request), request, call);
+      } else {
+        this.#sendReply(frame, route, await route.handler(request, call));
+      }
+    } catch (error) {
+      this.#sendError(frame, error);
+    } finally {
+      this.#releasePayload(frame.payloadBytes);
+      this.#requestRoom.release();
+      this.#underWay--;
+      if (this.#underWay === 0) this.#onIdle?.();
+    }
+  }
+
+  #routeOf(frame: Frame): Route {
+    const { routes, identity } = this.#options;
+    const route = routes.get(frame.opcode);
+    if (!route) {
+      const message = `Cannot handle operation ${frame.opcode}: this ${identity.role} has none`;
+      throw new RustreError("UNKNOWN_OPERATION", message);
+    }
+    if (this.#draining) {
+      throw new RustreError("SHUTTING_DOWN", `Cannot handle ${route.name}: the server is stopping`);
+    }
+    if (frame.payloadBytes > 0 && route.method.payload !== "request") {
+      throw new RustreError("BAD_REQUEST", `Cannot handle ${route.name}: it takes no payload`);
+    }
+    return route;
+  }
+
+  /** Room for the bytes is made before they are read, and kept until they have left. */
+  async #sendDownload(
+    frame: Frame,
+    route: Route,
+    payloadBytes: number,
+    request: unknown,
+    call: Call,
+  ): Promise<void> {
+    const room = this.#payloadRoom;
+    if (!room.tryAcquire(payloadBytes)) await room.acquire(payloadBytes);
+    const release = () => room.release(payloadBytes);
+    try {
+      const answer = await route.handler(request, call);
+      const { reply, payload } = answer as { reply: unknown; payload: Uint8Array };
+      this.#sendReply(frame, route, reply, payload, release);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  #sendReply(
+    { opcode, requestId }: Frame,
+    { name }: Route,
+    reply: unknown,
+    payload?: Uint8Array,
+    onWritten?: () => void,
+  ): void {
+    const header = { kind: frameKind.reply, opcode, requestId };
+    try {
+      this.#writer.send(header, reply, payload, onWritten);
+    } catch (error) {
+      throw new Error(`The reply of ${name} cannot be sent: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  #sendError({ opcode, requestId }: Pick<Frame, "opcode" | "requestId">, error: unknown): void {
+    const known = error instanceof RustreError
+      ? error
+      : new RustreError("INTERNAL", `The server has a bug: ${messageOf(error)}`);
+    if (known.code === "INTERNAL") {
+      this.#options.log.error("A request met a bug", { opcode, error });
+    }
+    const body = {
+      code: known.number,
+      message: known.message.slice(0, errorLengthMax).toWellFormed(),
+    };
+    this.#writer.send({ kind: frameKind.error, opcode, requestId }, body);
+  }
+
+  // ── begin and end ────────────────────────────────────────────────────────────────────────────
+
+  async #hello(): Promise<boolean> {
+    const { environment: { clock }, log } = this.#options;
+    const cancel = clock.setTimer(() => this.close(), limits.helloTimeoutMs);
+    let frame: Frame | null;
+    try {
+      frame = await this.#nextFrame();
+    } finally {
+      cancel();
+    }
+    if (frame === null) return false;
+    const { opcode, requestId } = frame;
+    try {
+      const hello = checkedHello(frame, this.#options.identity);
+      this.#admit(hello.caller);
+      this.#writer.send({ kind: frameKind.reply, opcode, requestId }, this.#helloReply());
+      return true;
+    } catch (error) {
+      log.info("Refused a connection", {
+        remote: this.#connection.remote,
+        reason: messageOf(error),
+      });
+      this.#sendError(frame, error);
+      return false;
+    }
+  }
+
+  #admit(caller: HelloRequest["caller"]): void {
+    const { clients, servers } = this.#options.payloadRooms;
+    this.#payloadRoom = this.#roomWithin(caller === "client" ? clients : servers);
+    this.#reader.allowPayload(limits.framePayloadBytesMax, this.#payloadRoom);
+  }
+
+  #roomWithin(whole: Semaphore): PayloadRoom {
+    return new ConnectionPayloadRoom(whole, this.#ended.signal);
+  }
+
+  #helloReply(): HelloReply {
+    const { role, clusterId, clusterName, nodeId, targetIndex } = this.#options.identity;
+    const reply = { protocol: protocolVersion, clusterId, clusterName, role, nodeId };
+    return targetIndex === undefined ? reply : { ...reply, targetIndex };
+  }
+
+  /** The peer broke the rules or the network failed: say so where that helps, and hang up. */
+  #endAfter(error: unknown): void {
+    const { log } = this.#options;
+    const remote = this.#connection.remote;
+    if (isRustreError(error, "BAD_FRAME", "WRONG_VERSION")) {
+      log.warn("Closed a connection that does not speak the protocol", {
+        remote,
+        reason: error.message,
+      });
+      this.#sendError({ opcode: 0, requestId: 0 }, error);
+    } else {
+      log.debug("A connection ended", { remote, reason: messageOf(error) });
+    }
+  }
+
+  async #end(): Promise<void> {
+    // A peer that does not read does not keep the connection for ever.
+    const { clock } = this.#options.environment;
+    const cancel = clock.setTimer(() => this.close(), limits.frameTimeoutMs);
+    await this.#writer.flushed();
+    cancel();
+    this.close();
+  }
+
+  #releasePayload(bytes: number): void {
+    if (bytes > 0) this.#payloadRoom.release(bytes);
+  }
+}
+
+/** In an error reply, in UTF-16 units; messages quote what was asked. */
+const errorLengthMax = 4096;
+
+/** Payload of one connection, within what the server has for all of them. */
+class ConnectionPayloadRoom implements PayloadRoom {
+  readonly #own = new Semaphore(limits.payloadBytesPerConnectionMax);
+  readonly #whole: Semaphore;
+  readonly #signal: AbortSignal;
+
+  constructor(whole: Semaphore, signal: AbortSignal) {
+    this.#whole = whole;
+    this.#signal = signal;
+  }
+
+  tryAcquire(bytes: number): boolean {
+    if (!this.#own.tryAcquire(bytes)) return false;
+    if (this.#whole.tryAcquire(bytes)) return true;
+    this.#own.release(bytes);
+    return false;
+  }
+
+  async acquire(bytes: number): Promise<void> {
+    await this.#own.acquire(bytes, this.#signal);
+    try {
+      await this.#whole.acquire(bytes, this.#signal);
+    } catch (error) {
+      this.#own.release(bytes);
+      throw error;
+    }
+  }
+
+  release(bytes: number): void {
+    this.#own.release(bytes);
+    this.#whole.release(bytes);
+  }
+}
+
+/** A hostile body may have as many issues as elements. */
+const firstIssueOnly = { abortEarly: true };
+/** Of a message that quotes what was received. */
+const issueLengthMax = 256;
+
+function checkedRequest({ name, method }: Route, body: unknown): unknown {
+  const parsed = v.safeParse(method.request, body, firstIssueOnly);
+  if (parsed.success) return parsed.output;
+  throw badRequest(name, parsed.issues);
+}
+
+function badRequest(name: string, [issue]: readonly [v.BaseIssue<unknown>, ...unknown[]]) {
+  const path = v.getDotPath(issue);
+  const where = path ? ` at "${path}"` : "";
+  const what = issue.message.slice(0, issueLengthMax).toWellFormed();
+  return new RustreError("BAD_REQUEST", `Cannot handle ${name}: ${what}${where}`);
+}
+
+/** Refuses what is no hello, and a caller that looks for another server than this one. */
+function checkedHello(frame: Frame, identity: ServerIdentity): HelloRequest {
+  if (frame.kind !== frameKind.request || frame.opcode !== helloOpcode) {
+    throw new RustreError("BAD_REQUEST", "The first frame of a connection must be a hello");
+  }
+  const version = v.safeParse(helloVersionSchema, frame.body);
+  if (!version.success) throw badRequest("hello", version.issues);
+  const { protocol } = version.output;
+  if (protocol !== protocolVersion) {
+    throw new RustreError(
+      "WRONG_VERSION",
+      `This server speaks protocol ${protocolVersion}, the caller ${protocol}`,
+    );
+  }
+  const parsed = v.safeParse(helloRequestSchema, frame.body, firstIssueOnly);
+  if (!parsed.success) throw badRequest("hello", parsed.issues);
+  checkWanted(parsed.output, identity);
+  return parsed.output;
+}
+
+function checkWanted(hello: HelloRequest, identity: ServerIdentity): void {
+  if (hello.clusterId !== "" && hello.clusterId !== identity.clusterId) {
+    throw new RustreError(
+      "WRONG_CLUSTER",
+      `This ${identity.role} is of cluster "${identity.clusterName}" (${identity.clusterId}), ` +
+        `the caller of cluster ${hello.clusterId}`,
+    );
+  }
+  if (hello.wants !== identity.role) {
+    throw new RustreError("WRONG_ROLE", `This is an ${identity.role}, not an ${hello.wants}`);
+  }
+  if (hello.targetIndex !== undefined && hello.targetIndex !== identity.targetIndex) {
+    throw new RustreError(
+      "WRONG_TARGET",
+      `This oss serves OST ${identity.targetIndex}, not OST ${hello.targetIndex}`,
+    );
+  }
+}

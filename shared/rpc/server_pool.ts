@@ -1,0 +1,172 @@
+// The few connections of a client to one server, and how much is under way there. Calls start at
+// once where there is room and a connection; others wait in the order in which they came.
+
+import { interrupted, withSignal } from "../deadline.ts";
+import type { Address, Environment } from "../environment.ts";
+import { RustreError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import { Semaphore } from "../semaphore.ts";
+import { ClientConnection, type OutgoingCall } from "./client_connection.ts";
+import type { HelloReply, HelloRequest } from "./protocol.ts";
+
+export interface ServerPoolOptions {
+  readonly environment: Environment;
+  readonly address: Address;
+  /** For messages: which server. */
+  readonly what: string;
+  readonly hello: () => Omit<HelloRequest, "protocol">;
+  /** Throws where the server is not the one that is meant. */
+  readonly checkPeer: (peer: HelloReply) => void;
+  /** Called when there is neither a connection nor a call. */
+  readonly onUnused: () => void;
+}
+
+export class ServerPool {
+  readonly #options: ServerPoolOptions;
+  readonly #room = new Semaphore(limits.requestsPerServerMax);
+  readonly #open: ClientConnection[] = [];
+  #opening: Promise<ClientConnection> | undefined;
+  /** No further connection is tried before, on the monotonic clock, while there is one. */
+  #openAnotherMs = 0;
+  readonly #closed = new AbortController();
+
+  constructor(options: ServerPoolOptions) {
+    this.#options = options;
+  }
+
+  /** How many connections are open or opening. */
+  get connectionCount(): number {
+    return this.#open.length + (this.#opening ? 1 : 0);
+  }
+
+  /** Resolves to the reply, or for a download to the reply and its payload. */
+  call(call: OutgoingCall): Promise<unknown> {
+    if (!this.#room.tryAcquire()) return this.#callInTurn(call);
+    const connection = this.#connection();
+    return connection ? this.#start(connection, call) : this.#callWhenConnected(call);
+  }
+
+  /** Calls under way fail with CONNECTION_LOST, those that were not sent with SHUTTING_DOWN. */
+  async close(): Promise<void> {
+    this.#closed.abort(new RustreError("SHUTTING_DOWN", "The client is closed"));
+    for (const connection of [...this.#open]) connection.close();
+    await this.#opening?.catch(() => {});
+  }
+
+  #start(connection: ClientConnection, call: OutgoingCall): Promise<unknown> {
+    return connection.call(call, this.#release);
+  }
+
+  readonly #release = () => {
+    this.#room.release();
+    this.#noticeUnused();
+  };
+
+  async #callInTurn(call: OutgoingCall): Promise<unknown> {
+    await this.#inTime(call, (signal) => this.#room.acquire(1, signal), () => {
+      const message = `Cannot call ${this.#nameOf(call)}: too many requests are under way there`;
+      return new RustreError("OVERLOADED", message);
+    });
+    return this.#callWhenConnected(call);
+  }
+
+  /** Room has been acquired. */
+  async #callWhenConnected(call: OutgoingCall): Promise<unknown> {
+    let connection: ClientConnection;
+    try {
+      if (this.#closed.signal.aborted) throw interrupted(this.#closed.signal);
+      connection = this.#connection() ?? await this.#connectionInTime(call);
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
+    return this.#start(connection, call);
+  }
+
+  #connectionInTime(call: OutgoingCall): Promise<ClientConnection> {
+    const opening = this.#opening ??= this.#openAnother();
+    return this.#inTime(call, (signal) => withSignal(opening, signal), () => {
+      const message = `Cannot call ${this.#nameOf(call)}: it does not answer`;
+      return new RustreError("UNREACHABLE", message);
+    });
+  }
+
+  /** An open connection, the least busy one. Opens a further one only when the others are busy. */
+  #connection(): ClientConnection | undefined {
+    const wanted = Math.min(limits.connectionsPerServerMax, this.#room.inUse);
+    if (this.#open.length < wanted && !this.#opening && this.#mayOpen()) {
+      this.#opening = this.#openAnother();
+    }
+    let best = this.#open[0];
+    for (const each of this.#open) if (each.callCount < best!.callCount) best = each;
+    return best;
+  }
+
+  #mayOpen(): boolean {
+    return this.#open.length === 0 ||
+      this.#options.environment.clock.monotonicMs() >= this.#openAnotherMs;
+  }
+
+  #openAnother(): Promise<ClientConnection> {
+    const opening = this.#tryToOpen().finally(() => {
+      this.#opening = undefined;
+      this.#noticeUnused();
+    });
+    // Nobody may be waiting for it.
+    opening.catch(() => {});
+    return opening;
+  }
+
+  async #tryToOpen(): Promise<ClientConnection> {
+    const { environment, address, hello, checkPeer } = this.#options;
+    this.#openAnotherMs = environment.clock.monotonicMs() + limits.retryDelayMaxMs;
+    const { signal } = this.#closed;
+    const connection = await ClientConnection.open(
+      environment,
+      { address, hello: hello() },
+      signal,
+    );
+    try {
+      if (signal.aborted) throw interrupted(signal);
+      checkPeer(connection.peer);
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+    this.#open.push(connection);
+    connection.onClosed(() => {
+      this.#open.splice(this.#open.indexOf(connection), 1);
+      this.#noticeUnused();
+    });
+    return connection;
+  }
+
+  /** Runs `wait` with a signal that fires with the call's, and with `late` at its deadline. */
+  async #inTime<T>(
+    call: OutgoingCall,
+    wait: (signal: AbortSignal) => Promise<T>,
+    late: () => RustreError,
+  ): Promise<T> {
+    const { clock } = this.#options.environment;
+    const { signal } = call;
+    const stop = new AbortController();
+    const remainingMs = Math.max(0, call.deadlineMs - clock.monotonicMs());
+    const cancel = clock.setTimer(() => stop.abort(late()), remainingMs);
+    const onAbort = () => stop.abort(signal && interrupted(signal, this.#nameOf(call)));
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await wait(stop.signal);
+    } finally {
+      cancel();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  #nameOf(call: OutgoingCall): string {
+    return `${call.name} at ${this.#options.what}`;
+  }
+
+  #noticeUnused(): void {
+    if (this.connectionCount === 0 && this.#room.inUse === 0) this.#options.onUnused();
+  }
+}
