@@ -6,6 +6,7 @@ import { limits } from "../shared/limits.ts";
 import type { Attributes, Caller, Layout, LayoutWish, Usage } from "../shared/model.ts";
 import type { DirectoryEntry } from "../shared/rpc/protocol.ts";
 import type { MetadataClient } from "./metadata_client.ts";
+import { named } from "./named_errors.ts";
 import type { ObjectClient } from "./object_client.ts";
 import { OpenFile } from "./open_file.ts";
 import { entryOf, fileEntryOf, isRootPath, placeOf } from "./paths.ts";
@@ -74,7 +75,7 @@ export class FileSystem {
     options: CallOptions & { follow?: boolean; access?: number } = {},
   ): Promise<Attributes> {
     const { follow = true, access = 0, signal } = options;
-    const { attributes } = await this.#named(`stat "${path}"`, () => {
+    const { attributes } = await named(`stat "${path}"`, () => {
       const place = placeOf(path);
       return this.#metadata.call("stat", { caller: this.#caller, place, follow, access }, signal);
     });
@@ -95,7 +96,7 @@ export class FileSystem {
   }
 
   async readlink(path: string, { signal }: CallOptions = {}): Promise<string> {
-    const { target } = await this.#named(`read the link "${path}"`, () => {
+    const { target } = await named(`read the link "${path}"`, () => {
       const request = { caller: this.#caller, place: placeOf(path) };
       return this.#metadata.call("readlink", request, signal);
     });
@@ -130,7 +131,7 @@ export class FileSystem {
     const directory = placeOf(path);
     for (let after = "";;) {
       const request = { caller: this.#caller, directory, after, limit, withAttributes };
-      const { entries, more } = await this.#named(
+      const { entries, more } = await named(
         `list "${path}"`,
         () => this.#metadata.call("readdir", request, signal),
       );
@@ -145,7 +146,7 @@ export class FileSystem {
   async statfs(
     { signal }: CallOptions = {},
   ): Promise<{ inodes: number; usage: Usage; targetsUp: number }> {
-    return await this.#named(
+    return await named(
       "stat the file system",
       () => this.#metadata.call("statfs", {}, signal),
     );
@@ -157,7 +158,7 @@ export class FileSystem {
     path: string,
     { mode = 0o755, signal }: CallOptions & { mode?: number | undefined } = {},
   ): Promise<Attributes> {
-    const { attributes } = await this.#named(`make the directory "${path}"`, () => {
+    const { attributes } = await named(`make the directory "${path}"`, () => {
       if (isRootPath(path)) throw new RustreError("EEXIST", "already exists");
       const request = { caller: this.#caller, ...entryOf(path), mode };
       return this.#metadata.mutate("mkdir", request, signal);
@@ -166,7 +167,7 @@ export class FileSystem {
   }
 
   async symlink(target: string, path: string, { signal }: CallOptions = {}): Promise<Attributes> {
-    const { attributes } = await this.#named(`make the symbolic link "${path}"`, () => {
+    const { attributes } = await named(`make the symbolic link "${path}"`, () => {
       const request = { caller: this.#caller, ...fileEntryOf(path), target };
       return this.#metadata.mutate("symlink", request, signal);
     });
@@ -175,7 +176,7 @@ export class FileSystem {
 
   /** `path` becomes another name of `source`, which is not followed. */
   async link(source: string, path: string, { signal }: CallOptions = {}): Promise<Attributes> {
-    const { attributes } = await this.#named(`link "${path}" to "${source}"`, () => {
+    const { attributes } = await named(`link "${path}" to "${source}"`, () => {
       const request = { caller: this.#caller, source: placeOf(source), ...fileEntryOf(path) };
       return this.#metadata.mutate("link", request, signal);
     });
@@ -183,7 +184,7 @@ export class FileSystem {
   }
 
   async unlink(path: string, { signal }: CallOptions = {}): Promise<void> {
-    await this.#named(`remove "${path}"`, () => {
+    await named(`remove "${path}"`, () => {
       if (isRootPath(path)) throw new RustreError("EISDIR", "is a directory");
       const request = { caller: this.#caller, ...fileEntryOf(path) };
       return this.#metadata.mutate("unlink", request, signal);
@@ -191,7 +192,7 @@ export class FileSystem {
   }
 
   async rmdir(path: string, { signal }: CallOptions = {}): Promise<void> {
-    await this.#named(`remove the directory "${path}"`, () => {
+    await named(`remove the directory "${path}"`, () => {
       if (isRootPath(path)) throw new RustreError("EBUSY", "it is the root");
       return this.#metadata.mutate("rmdir", { caller: this.#caller, ...entryOf(path) }, signal);
     });
@@ -202,7 +203,7 @@ export class FileSystem {
     newPath: string,
     { noReplace = false, signal }: CallOptions & { noReplace?: boolean } = {},
   ): Promise<void> {
-    await this.#named(`rename "${path}" to "${newPath}"`, () => {
+    await named(`rename "${path}" to "${newPath}"`, () => {
       if (isRootPath(path) || isRootPath(newPath)) {
         throw new RustreError("EBUSY", "the root stays where it is");
       }
@@ -219,7 +220,7 @@ export class FileSystem {
     options: CallOptions & { follow?: boolean } = {},
   ): Promise<Attributes> {
     const { follow = true, signal } = options;
-    const { attributes } = await this.#named(`change "${path}"`, () => {
+    const { attributes } = await named(`change "${path}"`, () => {
       const request = { caller: this.#caller, place: placeOf(path), follow, ...changes };
       return this.#metadata.mutate("setattr", request, signal);
     });
@@ -232,7 +233,7 @@ export class FileSystem {
     defaults: LayoutWish,
     { signal }: CallOptions = {},
   ): Promise<Attributes> {
-    const { attributes } = await this.#named(`set the striping of "${path}"`, () => {
+    const { attributes } = await named(`set the striping of "${path}"`, () => {
       const request = { caller: this.#caller, directory: placeOf(path), defaults };
       return this.#metadata.mutate("setLayoutDefaults", request, signal);
     });
@@ -259,7 +260,7 @@ export class FileSystem {
       ending: {
         commit: async (sizes, signal) => {
           const request = { caller: this.#caller, ino, atimeNs, mtimeNs, ...sizes };
-          const reply = await this.#named(
+          const reply = await named(
             `create "${path}"`,
             () => this.#metadata.mutate("commit", request, signal),
           );
@@ -272,7 +273,7 @@ export class FileSystem {
 
   /** Opens an existing file for reading. */
   async open(path: string, { signal }: CallOptions = {}): Promise<OpenFile> {
-    const { attributes } = await this.#named(`open "${path}"`, () => {
+    const { attributes } = await named(`open "${path}"`, () => {
       const request = { caller: this.#caller, place: placeOf(path), follow: true, access: 4 };
       return this.#metadata.call("stat", request, signal);
     });
@@ -288,7 +289,7 @@ export class FileSystem {
   /** Opens an existing file for reading and writing in place. */
   async openForWriting(path: string, { signal }: CallOptions = {}): Promise<OpenFile> {
     const handle = this.#metadata.newHandle();
-    const { attributes } = await this.#named(`open "${path}" for writing`, () => {
+    const { attributes } = await named(`open "${path}" for writing`, () => {
       const request = { caller: this.#caller, place: placeOf(path), handle };
       return this.#metadata.mutate("openWrite", request, signal);
     });
@@ -301,7 +302,7 @@ export class FileSystem {
       ending: {
         commit: async ({ dataEndBytes }, signal) => {
           const request = { ino, handle, dataEndBytes };
-          const reply = await this.#named(
+          const reply = await named(
             `sync "${path}"`,
             () => this.#metadata.mutate("commitWrite", request, signal),
           );
@@ -317,22 +318,12 @@ export class FileSystem {
     { mode = 0o644, layout = {}, signal }: NewFileOptions,
     how: { pending: boolean; replace: boolean },
   ): Promise<Attributes> {
-    const { attributes } = await this.#named(`create "${path}"`, () => {
+    const { attributes } = await named(`create "${path}"`, () => {
       if (isRootPath(path)) throw new RustreError("EISDIR", "is a directory");
       const request = { caller: this.#caller, ...fileEntryOf(path), mode, layout, ...how };
       return this.#metadata.mutate("create", request, signal);
     });
     return attributes;
-  }
-
-  /** Errors say what could not be done to what. */
-  async #named<T>(action: string, call: () => Promise<T>): Promise<T> {
-    try {
-      return await call();
-    } catch (error) {
-      if (!isRustreError(error) || error.message.startsWith("Cannot use ")) throw error;
-      throw new RustreError(error.code, `Cannot ${action}: ${error.message}`, { cause: error });
-    }
   }
 }
 

@@ -7,7 +7,7 @@ import { type Environment, randomHex } from "../shared/environment.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
-import type { Endpoint, RpcClient } from "../shared/rpc/client.ts";
+import type { CallOptions, Endpoint, RpcClient } from "../shared/rpc/client.ts";
 import { mdsService } from "../shared/rpc/protocol.ts";
 import { retrying } from "../shared/rpc/retry.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
@@ -46,7 +46,7 @@ export class MetadataClient implements AsyncDisposable {
   ): Promise<MdsReply<Name>> {
     return this.#retrying(
       signal,
-      (endpoint) => this.#options.rpc.call(endpoint, mdsService, name, request, { signal }),
+      (endpoint, options) => this.#options.rpc.call(endpoint, mdsService, name, request, options),
     );
   }
 
@@ -62,9 +62,9 @@ export class MetadataClient implements AsyncDisposable {
     const attempt = () =>
       session.run((id) => {
         const whole = { ...request, ...id } as MdsRequest<Name>;
-        return this.#retrying(signal, (endpoint) => {
+        return this.#retrying(signal, (endpoint, options) => {
           tries++;
-          return this.#options.rpc.call(endpoint, mdsService, name, whole, { signal });
+          return this.#options.rpc.call(endpoint, mdsService, name, whole, options);
         });
       }, signal);
     try {
@@ -160,7 +160,7 @@ export class MetadataClient implements AsyncDisposable {
 
   #retrying<T>(
     signal: AbortSignal | undefined,
-    attempt: (endpoint: Endpoint) => Promise<T>,
+    attempt: (endpoint: Endpoint, options: CallOptions) => Promise<T>,
   ): Promise<T> {
     const { environment, maps } = this.#options;
     return retrying({
@@ -168,9 +168,10 @@ export class MetadataClient implements AsyncDisposable {
       timeoutMs: limits.operationTimeoutMs,
       signal,
       refreshMap: () => maps.refresh(),
-    }, async (tryNumber) => {
+    }, async (tryNumber, remainingMs) => {
       if (!maps.current) await maps.get(signal);
-      return attempt(this.#endpoint(tryNumber));
+      const timeoutMs = Math.min(limits.callTimeoutMs, remainingMs);
+      return attempt(this.#endpoint(tryNumber), { signal, timeoutMs });
     });
   }
 

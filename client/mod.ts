@@ -10,6 +10,12 @@ export {
   type WriteFileOptions,
 } from "./file_system.ts";
 export { OpenFile, type WriteOptions } from "./open_file.ts";
+export { download, downloadStream } from "./transfer/download.ts";
+export { removeTree } from "./transfer/remove_tree.ts";
+export type { TransferOptions, TransferProgress, TransferSummary } from "./transfer/transfer.ts";
+export { treeUsage } from "./transfer/tree_usage.ts";
+export { upload, uploadStream } from "./transfer/upload.ts";
+export { walkTree } from "./transfer/walk_tree.ts";
 export { parseAddress, parseAddressList } from "../shared/address.ts";
 export { isRustreError, RustreError } from "../shared/errors.ts";
 export type { Attributes, Caller, ClusterMap, Layout, LayoutWish } from "../shared/model.ts";

@@ -23,6 +23,13 @@ export interface FileObjects {
   readonly layout: Layout;
 }
 
+/** One of several tries; all but the first go by a fresh map. */
+interface Attempt {
+  readonly isFirst: boolean;
+  /** What a call may take. */
+  readonly timeoutMs: number;
+}
+
 export class ObjectClient {
   readonly #options: ObjectClientOptions;
 
@@ -32,7 +39,10 @@ export class ObjectClient {
 
   /** Reads one piece from the first of its replicas that has it. */
   read(file: FileObjects, piece: Piece, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#retrying(signal, (map) => this.#readFromReplicas(map, file, piece, signal));
+    return this.#retrying(
+      signal,
+      (map, attempt) => this.#readFromReplicas(map, file, piece, { signal, ...attempt }),
+    );
   }
 
   /** Writes one piece to all its replicas; with `sync` onto their disks. */
@@ -42,7 +52,7 @@ export class ObjectClient {
     bytes: Uint8Array,
     options: { sync: boolean; signal?: AbortSignal | undefined },
   ): Promise<void> {
-    await this.#retrying(options.signal, (map) => {
+    await this.#retrying(options.signal, (map, { timeoutMs }) => {
       const [primary, ...replicas] = this.#writableTargets(map, file, piece.seq);
       if (!primary) throw new RustreError("EINVAL", "Cannot write: the layout has no OST");
       const request = {
@@ -52,7 +62,7 @@ export class ObjectClient {
         replicas: replicas.map((target) => target.index),
         sync: options.sync,
       };
-      const call = { payload: bytes, signal: options.signal };
+      const call = { payload: bytes, signal: options.signal, timeoutMs };
       return this.#options.rpc.call(
         endpointOfTarget(primary),
         ossService,
@@ -70,13 +80,14 @@ export class ObjectClient {
     lengthBytes: number,
     signal?: AbortSignal,
   ): Promise<void> {
-    await this.#retrying(signal, async (map) => {
+    await this.#retrying(signal, async (map, { timeoutMs }) => {
       const object = objectId(file.ino, seq);
       const request = { epoch: map.epoch, object, lengthBytes, extend: true };
       await Promise.all(
         this.#writableTargets(map, file, seq).map((target) =>
           this.#options.rpc.call(endpointOfTarget(target), ossService, "resizeObject", request, {
             signal,
+            timeoutMs,
           })
         ),
       );
@@ -101,10 +112,11 @@ export class ObjectClient {
   async #syncTarget(index: number, objects: string[], signal?: AbortSignal): Promise<void> {
     for (let first = 0; first < objects.length; first += limits.objectsPerSyncMax) {
       const batch = objects.slice(first, first + limits.objectsPerSyncMax);
-      await this.#retrying(signal, (map) => {
+      await this.#retrying(signal, (map, { timeoutMs }) => {
         const endpoint = endpointOfTarget(requireUp(targetOf(map, index)));
         const request = { epoch: map.epoch, objects: batch };
-        return this.#options.rpc.call(endpoint, ossService, "syncObjects", request, { signal });
+        const call = { signal, timeoutMs };
+        return this.#options.rpc.call(endpoint, ossService, "syncObjects", request, call);
       });
     }
   }
@@ -113,15 +125,18 @@ export class ObjectClient {
     map: ClusterMap,
     file: FileObjects,
     piece: Piece,
-    signal: AbortSignal | undefined,
+    options: Attempt & { signal: AbortSignal | undefined },
   ): Promise<Uint8Array> {
+    const { signal, isFirst } = options;
     const targets = targetsOfObject(file.layout, piece.seq).map((index) => targetOf(map, index));
     const up = targets.filter((target) => target.state === "up");
     const failures: RustreError[] = targets.filter((target) => target.state !== "up").map(isDown);
     for (const [position, target] of up.entries()) {
-      // With another replica to turn to, a server that hangs is not waited for.
-      const isLast = position === up.length - 1;
-      const timeoutMs = isLast ? limits.callTimeoutMs : limits.replicaTimeoutMs;
+      // With another replica to turn to, a server that hangs is not waited for. Those that are down
+      // may be up by now: the next attempt, with a fresh map, knows.
+      const isLast = position === up.length - 1 && (!isFirst || targets.length === 1);
+      const boundMs = isLast ? limits.callTimeoutMs : limits.replicaTimeoutMs;
+      const timeoutMs = Math.min(boundMs, options.timeoutMs);
       try {
         return await this.#readFrom(target, map.epoch, file, piece, { signal, timeoutMs });
       } catch (error) {
@@ -165,7 +180,7 @@ export class ObjectClient {
 
   #retrying<T>(
     signal: AbortSignal | undefined,
-    attempt: (map: ClusterMap) => Promise<T>,
+    attempt: (map: ClusterMap, attempt: Attempt) => Promise<T>,
   ): Promise<T> {
     const { environment, maps } = this.#options;
     return retrying({
@@ -173,7 +188,11 @@ export class ObjectClient {
       timeoutMs: limits.operationTimeoutMs,
       signal,
       refreshMap: () => maps.refresh(),
-    }, async () => attempt(maps.current ?? await maps.get(signal)));
+    }, async (tryNumber, remainingMs) => {
+      const timeoutMs = Math.min(limits.callTimeoutMs, remainingMs);
+      const map = maps.current ?? await maps.get(signal);
+      return attempt(map, { isFirst: tryNumber === 0, timeoutMs });
+    });
   }
 }
 

@@ -13,6 +13,7 @@ import {
 import { limits } from "../shared/limits.ts";
 import type { Attributes, Layout } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
+import { named } from "./named_errors.ts";
 import type { FileObjects, ObjectClient } from "./object_client.ts";
 import { WrittenRanges } from "./written_ranges.ts";
 
@@ -106,7 +107,10 @@ export class OpenFile implements AsyncDisposable {
     }
     const dataBytes = Math.max(0, dataEndBytes - offsetBytes);
     await this.#eachPiece(offsetBytes, dataBytes, options.signal, async (piece) => {
-      const part = await this.#options.objects.read(this.#objects, piece, options.signal);
+      const part = await named(
+        `read "${this.path}"`,
+        () => this.#options.objects.read(this.#objects, piece, options.signal),
+      );
       bytes.set(part, piece.offsetInFileBytes - offsetBytes);
     });
     return bytes;
@@ -213,7 +217,10 @@ export class OpenFile implements AsyncDisposable {
         const from = piece.offsetInFileBytes - offsetBytes;
         const part = bytes.subarray(from, from + piece.lengthBytes);
         try {
-          await this.#options.objects.write(this.#objects, piece, part, { sync, signal });
+          await named(
+            `write to "${this.path}"`,
+            () => this.#options.objects.write(this.#objects, piece, part, { sync, signal }),
+          );
         } finally {
           // Not before it has ended: a sync meanwhile may come before it on the OST. One that
           // failed may have been carried out in part.
@@ -321,7 +328,10 @@ export class OpenFile implements AsyncDisposable {
     const seqs = [...this.#unsynced].filter((seq) => seq < count);
     for (const seq of seqs) this.#unsynced.delete(seq);
     try {
-      await this.#options.objects.sync(this.#objects, seqs, signal);
+      await named(
+        `sync "${this.path}"`,
+        () => this.#options.objects.sync(this.#objects, seqs, signal),
+      );
     } catch (error) {
       for (const seq of seqs) this.#unsynced.add(seq);
       throw error;
@@ -337,7 +347,10 @@ export class OpenFile implements AsyncDisposable {
     if (!this.#written.covers(beforeBytes, endBytes)) {
       const seqs = growingObjects(this.#objects.layout, beforeBytes, endBytes);
       await this.#eachInWindow(seqs, signal, async ({ seq, lengthBytes }) => {
-        await this.#options.objects.extend(this.#objects, seq, lengthBytes, signal);
+        await named(
+          `write to "${this.path}"`,
+          () => this.#options.objects.extend(this.#objects, seq, lengthBytes, signal),
+        );
         this.#unsynced.add(seq);
       });
       this.#written = new WrittenRanges();
@@ -374,10 +387,10 @@ function* growingObjects(
   }
 }
 
+/** Where a range may end beyond the file, or beyond all files, its user cuts or refuses it. */
 function requireRange(offsetBytes: number, lengthBytes: number): void {
-  const valid = Number.isSafeInteger(offsetBytes) && offsetBytes >= 0 &&
-    Number.isSafeInteger(lengthBytes) && lengthBytes >= 0 &&
-    offsetBytes + lengthBytes <= limits.fileBytesMax;
+  const valid = offsetBytes >= 0 && lengthBytes >= 0 && Number.isSafeInteger(offsetBytes) &&
+    Number.isSafeInteger(lengthBytes) && Number.isSafeInteger(offsetBytes + lengthBytes);
   if (valid) return;
   throw new RustreError("EINVAL", `Cannot use bytes ${offsetBytes} + ${lengthBytes}: no range`);
 }

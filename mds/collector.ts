@@ -2,7 +2,7 @@
 // truncated files, destroys the objects of removed ones. One mds does it at a time, under a lease;
 // all it does may be done twice. What belongs to an OST that is down waits for it.
 
-import type { ClusterMap } from "../shared/model.ts";
+import type { ClusterMap, ObjectId } from "../shared/model.ts";
 import { endpointOfTarget, isUp, targetOf } from "../shared/cluster_map.ts";
 import { sleep } from "../shared/environment.ts";
 import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
@@ -173,16 +173,26 @@ export class Collector implements AsyncDisposable {
     for (let seq = 0; seq < count; seq++) {
       const lengthBytes = objectLengthBytes(layout, seq, dataEndBytes);
       if (lengthBytes >= objectLengthBytes(layout, seq, beforeBytes)) continue;
+      const cut = { epoch: map.epoch, object: objectId(ino, seq), lengthBytes };
       await Promise.all(
-        targetsOfObject(layout, seq).map((index) =>
-          this.#callTarget(map, index, "resizeObject", {
-            epoch: map.epoch,
-            object: objectId(ino, seq),
-            lengthBytes,
-            extend: false,
-          })
-        ),
+        targetsOfObject(layout, seq).map((index) => this.#cutObject(map, index, cut)),
       );
+    }
+  }
+
+  /** Durably, for after this nobody remembers that there was something to cut. */
+  async #cutObject(
+    map: ClusterMap,
+    index: number,
+    cut: { epoch: number; object: ObjectId; lengthBytes: number },
+  ): Promise<void> {
+    const { epoch, object } = cut;
+    await this.#callTarget(map, index, "resizeObject", { ...cut, extend: false });
+    try {
+      await this.#callTarget(map, index, "syncObjects", { epoch, objects: [object] });
+    } catch (error) {
+      // An object that does not exist is short enough.
+      if (!isRustreError(error, "DATA_MISSING")) throw error;
     }
   }
 
@@ -215,7 +225,7 @@ export class Collector implements AsyncDisposable {
     }
   }
 
-  async #callTarget<Name extends "resizeObject" | "destroyInodes">(
+  async #callTarget<Name extends "resizeObject" | "syncObjects" | "destroyInodes">(
     map: ClusterMap,
     index: number,
     name: Name,

@@ -94,7 +94,8 @@ export interface StoredReply {
   readonly reply: unknown;
 }
 
-const encoder = new Encoder({ useBigInt64: true });
+/** A field that is undefined is absent in a stored reply, as it was in the first one. */
+const encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true });
 const decoder = new Decoder({ useBigInt64: true });
 
 const fileTypes: readonly FileType[] = ["file", "directory", "symlink"];

@@ -39,7 +39,7 @@ export interface Connection {
 export interface Listener {
   /** The bound address with its real port. */
   readonly address: Address;
-  /** The next connection, or `null` once the listener is closed. */
+  /** The next connection, or `null` once the listener is closed. One accept at a time. */
   accept(): Promise<Connection | null>;
   close(): void;
 }

@@ -128,7 +128,7 @@ function listenTcp(address: Address): Deno.TcpListener {
 async function connectTcp(address: Address, signal: AbortSignal): Promise<Deno.TcpConn> {
   try {
     const options = { hostname: address.host, port: address.port, signal };
-    const connection = withoutDelay(await Deno.connect(options));
+    const connection = withOptions(await Deno.connect(options));
     if (!signal.aborted) return connection;
     connection.close();
     throw signal.reason;
@@ -138,10 +138,14 @@ async function connectTcp(address: Address, signal: AbortSignal): Promise<Deno.T
   }
 }
 
-/** A frame goes out when it is written, not when the last one is acknowledged. */
-function withoutDelay(connection: Deno.TcpConn): Deno.TcpConn {
+/**
+ * A frame goes out when it is written, not when the last one is acknowledged. A peer that vanished
+ * while nothing was to be said shows after hours at least.
+ */
+function withOptions(connection: Deno.TcpConn): Deno.TcpConn {
   try {
     connection.setNoDelay(true);
+    connection.setKeepAlive(true);
     return connection;
   } catch (error) {
     // The peer has gone already.
@@ -165,7 +169,7 @@ class TcpListener implements Listener {
   async accept(): Promise<Connection | null> {
     for (let failures = 0; !this.#closed; failures++) {
       try {
-        const connection = withoutDelay(await this.#listener.accept());
+        const connection = withOptions(await this.#listener.accept());
         if (failures > 0) this.#log.info("Accepting connections again");
         return new TcpConnection(connection);
       } catch (error) {

@@ -77,6 +77,7 @@ function nameCondition(glob: string): Condition {
     noextglob: true,
     noglobstar: true,
     nonegate: true,
+    posix: true,
     flags: "su",
   };
   try {

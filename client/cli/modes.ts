@@ -7,7 +7,7 @@ export type ModeChange = (
 ) => number;
 
 const clausePattern = /^([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)$/;
-const actionPattern = /([-+=])([rwxXst]*|[ugo])/g;
+const actionPattern = /([-+=])([ugo]|[rwxXst]*)/g;
 
 /** Bits that each class of users covers. */
 const classBits = { u: 0o4700, g: 0o2070, o: 0o1007, a: 0o7777 } as const;

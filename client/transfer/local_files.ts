@@ -1,7 +1,7 @@
 // What the local side of a transfer knows of a local file, and how names get there and back.
 
 import { RustreError } from "../../shared/errors.ts";
-import { localCall, platformCode } from "./local_errors.ts";
+import { localCall, localError, platformCode } from "./local_errors.ts";
 import { type Times, timesOf } from "./local_times.ts";
 
 export interface LocalFile extends Times {
@@ -69,14 +69,14 @@ export async function* localEntries(directory: string): AsyncGenerator<Deno.DirE
 }
 
 /** The target of a symbolic link. */
-export async function readLocalLink(path: string, link: LocalFile): Promise<string> {
+export async function readLocalLink(path: string): Promise<string> {
   const action = `read the link "${path}"`;
-  const target = await localCall(action, () => Deno.readLink(path));
-  // What is not UTF-8 comes as U+FFFD, which has another length.
-  if (target.includes("\uFFFD") && new TextEncoder().encode(target).length !== link.sizeBytes) {
+  try {
+    return await Deno.readLink(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.InvalidData)) throw localError(action, error);
     throw new RustreError("EINVAL", `Cannot ${action}: its target is not valid UTF-8`);
   }
-  return target;
 }
 
 /**

@@ -100,7 +100,7 @@ async function uploadLink(
   destination: string,
 ): Promise<void> {
   const { fileSystem, signal, replace } = transfer;
-  const target = await readLocalLink(path, local);
+  const target = await readLocalLink(path);
   try {
     await fileSystem.symlink(target, destination, { signal });
   } catch (error) {

@@ -231,13 +231,13 @@ export async function abort(
 
 export async function link(mutation: Mutation, request: MdsRequest<"link">): Promise<Reply> {
   const source = await walk(mutation, request.caller, request.source, { follow: false });
+  const directory = await directoryForNewEntry(mutation, request);
   if (source.type === "directory") {
     throw new RustreError("EPERM", "a directory has no hard links");
   }
   if (source.links >= limits.linksMax) {
     throw new RustreError("EMLINK", `a file has at most ${limits.linksMax} links`);
   }
-  const directory = await directoryForNewEntry(mutation, request);
   const inode = { ...source, links: source.links + 1, ctimeNs: mutation.nowNs };
   putInode(mutation, inode);
   addEntry(mutation, directory.ino, request.name, inode);

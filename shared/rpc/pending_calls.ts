@@ -15,8 +15,12 @@ interface HasRequestId {
 
 export class PendingCalls<Call extends HasRequestId> {
   readonly #calls = new Array<Call | undefined>(places).fill(undefined);
-  #nextRequestId = 1;
+  #nextRequestId: number;
   #size = 0;
+
+  constructor(firstRequestId = 1) {
+    this.#nextRequestId = firstRequestId;
+  }
 
   get size(): number {
     return this.#size;

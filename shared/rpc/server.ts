@@ -39,6 +39,8 @@ export class RpcServer implements AsyncDisposable {
   readonly #options: ServeOptions<Service>;
   readonly #routes = new Map<number, Route>();
   readonly #connections = new Set<ServerConnection>();
+  /** Of all connections, also those that make room for others. */
+  readonly #runs = new Set<Promise<void>>();
   readonly #payloadRooms = {
     clients: new Semaphore(limits.payloadBytesPerServerMax),
     servers: new Semaphore(limits.forwardedBytesPerServerMax),
@@ -109,9 +111,13 @@ export class RpcServer implements AsyncDisposable {
       payloadRooms: this.#payloadRooms,
     });
     this.#connections.add(served);
-    served.run().catch((error) => {
+    const run = served.run().catch((error) => {
       log.error("A connection failed", { remote: connection.remote, error });
-    }).finally(() => this.#connections.delete(served));
+    }).finally(() => {
+      this.#connections.delete(served);
+      this.#runs.delete(run);
+    });
+    this.#runs.add(run);
   }
 
   /**
@@ -134,6 +140,7 @@ export class RpcServer implements AsyncDisposable {
     await Promise.race([drained, timeout]);
     cancel();
     for (const connection of this.#connections) connection.close();
+    await Promise.all(this.#runs);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -14,6 +14,7 @@ import { type Endpoint, RpcClient } from "../../shared/rpc/client.ts";
 import { MemoryStore } from "../../shared/store/memory.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { checkStore, leftovers } from "./check_store.ts";
+import { jitteryStore } from "./jittery_store.ts";
 import { MemoryNetwork } from "./memory_network.ts";
 import { SeededRandom } from "./seeded_random.ts";
 import { VirtualClock } from "./virtual_clock.ts";
@@ -27,7 +28,9 @@ export interface TestClusterOptions {
   readonly seed?: number;
   readonly osts?: number;
   /** Puts something between an mds and the store. */
-  readonly mdsStore?: (store: Store, mds: string) => Store;
+  readonly mdsStore?: (store: Store, mds: string, clock: VirtualClock) => Store;
+  /** Commits take a random time, by this seed: concurrent operations meet in every order. */
+  readonly commitJitter?: number;
   /** Why what the test leaves is not what a cluster at rest looks like. */
   readonly uncheckedBecause?: string;
 }
@@ -75,7 +78,7 @@ export class TestCluster {
   async startMds(name = "mds0", options: Partial<MdsOptions> = {}): Promise<RunningMds> {
     const mds = await startMds({
       ...this.#common(name),
-      store: this.#options.mdsStore?.(this.store, name) ?? this.store,
+      store: this.#mdsStore(name),
       clusterName: "test",
       mgs: [mgsAddress],
       rootOwner: { uid: 0, gid: 0 },
@@ -84,6 +87,13 @@ export class TestCluster {
     this.servers.set(name, mds);
     await mds.registered;
     return mds;
+  }
+
+  #mdsStore(mds: string): Store {
+    const { mdsStore, commitJitter } = this.#options;
+    if (mdsStore) return mdsStore(this.store, mds, this.clock);
+    if (commitJitter === undefined) return this.store;
+    return jitteryStore(this.store, this.clock, new SeededRandom(commitJitter));
   }
 
   async startOss(targetIndex: number): Promise<RunningOss> {

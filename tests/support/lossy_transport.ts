@@ -73,7 +73,10 @@ class LossyConnection implements Connection {
 
   #takeFrames(): void {
     while (this.#partial.length >= limits.frameHeaderBytes) {
-      const header = decodeHeader(this.#partial, limits.replyBodyBytesMax);
+      const header = decodeHeader(new DataView(this.#partial.buffer), 0, {
+        bodyBytesMax: limits.replyBodyBytesMax,
+        payloadBytesMax: limits.framePayloadBytesMax,
+      });
       const length = limits.frameHeaderBytes + header.bodyBytes + header.payloadBytes;
       if (this.#partial.length < length) return;
       if (header.kind === frameKind.reply && this.#loses(header.opcode)) {

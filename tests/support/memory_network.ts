@@ -39,7 +39,9 @@ class Pipe {
     return count;
   }
 
-  end(): void {
+  /** What has been written is still read; a reader that is gone reads nothing more. */
+  end(options: { discard?: boolean } = {}): void {
+    if (options.discard) this.#chunks.length = 0;
     this.#ended = true;
     this.#frozen = false;
     this.#notify();
@@ -63,11 +65,13 @@ class MemoryConnection implements Connection {
   readonly remote: string;
   readonly #incoming: Pipe;
   readonly #outgoing: Pipe;
+  readonly #onClose: () => void;
 
-  constructor(remote: string, incoming: Pipe, outgoing: Pipe) {
+  constructor(remote: string, incoming: Pipe, outgoing: Pipe, onClose: () => void) {
     this.remote = remote;
     this.#incoming = incoming;
     this.#outgoing = outgoing;
+    this.#onClose = onClose;
   }
 
   read(buffer: Uint8Array): Promise<number | null> {
@@ -79,8 +83,9 @@ class MemoryConnection implements Connection {
   }
 
   close(): void {
-    this.#incoming.end();
+    this.#incoming.end({ discard: true });
     this.#outgoing.end();
+    this.#onClose();
   }
 }
 
@@ -203,8 +208,10 @@ export class MemoryNetwork {
       there.freeze(true);
       back.freeze(true);
     }
-    this.#links.add({ hosts: [from, address.host], pipes: [there, back] });
-    listener.deliver(new MemoryConnection(from, there, back));
-    return Promise.resolve(new MemoryConnection(key, back, there));
+    const link = { hosts: [from, address.host], pipes: [there, back] } as const;
+    this.#links.add(link);
+    const onClose = () => this.#links.delete(link);
+    listener.deliver(new MemoryConnection(from, there, back, onClose));
+    return Promise.resolve(new MemoryConnection(key, back, there, onClose));
   }
 }

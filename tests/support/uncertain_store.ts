@@ -9,6 +9,7 @@ export type CommitFate = "committed" | "not committed";
 export class UncertainStore implements Store {
   readonly #inner: Store;
   readonly #fates: { readonly writes: string; readonly fate: CommitFate }[] = [];
+  #failing = false;
   /** Runs before each commit, after the operation has done its reads. */
   beforeCommit: (written: readonly Key[]) => Promise<void> = () => Promise.resolve();
 
@@ -28,7 +29,13 @@ export class UncertainStore implements Store {
     this.#fates.push({ writes, fate });
   }
 
+  /** Whether every transaction fails. */
+  fail(failing: boolean): void {
+    this.#failing = failing;
+  }
+
   begin(): OpenTransaction {
+    if (this.#failing) throw new RustreError("STORE_FAILED", "The store cannot be reached");
     const inner = this.#inner.begin();
     const written: Key[] = [];
     const commit = async () => {

@@ -1,0 +1,85 @@
+// Random operations on a tree, in a form that a cluster, a model and a local directory can all carry
+// out, with outcomes that can be compared.
+
+import * as fc from "fast-check";
+import type { FileType } from "../../shared/model.ts";
+
+export type Operation =
+  | { readonly op: "mkdir" | "create"; readonly path: string; readonly mode: number }
+  | { readonly op: "symlink"; readonly target: string; readonly path: string }
+  | { readonly op: "link" | "rename"; readonly from: string; readonly to: string }
+  | { readonly op: "unlink" | "rmdir" | "readdir" | "readlink"; readonly path: string }
+  | { readonly op: "stat"; readonly path: string; readonly follow: boolean }
+  | { readonly op: "chmod"; readonly path: string; readonly mode: number }
+  | { readonly op: "chown"; readonly path: string; readonly uid: number; readonly gid: number }
+  | { readonly op: "truncate"; readonly path: string; readonly sizeBytes: number };
+
+export interface Status {
+  readonly type: FileType;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly links: number;
+  readonly sizeBytes: number;
+}
+
+export type Outcome =
+  | { readonly error: string }
+  | { readonly status: Status }
+  | { readonly names: readonly string[] }
+  | { readonly target: string }
+  | "done";
+
+export interface Subject {
+  perform(operation: Operation): Promise<Outcome>;
+}
+
+/** `escaping`: links may be absolute or hold "..", which a directory of a local tree cannot hold in. */
+export function operations(options: { escaping: boolean }): fc.Arbitrary<Operation> {
+  const name = fc.constantFrom("a", "b", "c", "ä ü");
+  const path = fc.array(name, { minLength: 1, maxLength: 4 }).map((names) => `/${names.join("/")}`);
+  const odd = fc.tuple(path, fc.constantFrom("", "", "/", "/.", "/..", "//b")).map(([start, end]) =>
+    start + (end === "/.." && !options.escaping ? "" : end)
+  );
+  const relative = fc.array(name, { minLength: 1, maxLength: 2 }).map((names) => names.join("/"));
+  const target = options.escaping
+    ? fc.oneof(relative, path, relative.map((rest) => `../${rest}`), fc.constant("."))
+    : relative;
+  const mode = fc.constantFrom(0o755, 0o700, 0o644, 0o600, 0o000);
+  const id = fc.constantFrom(0, 1, 1000);
+  const sizeBytes = fc.constantFrom(0, 1, 1000, 70_000);
+  const one = <Name extends Operation["op"]>(op: Name) => fc.constant(op);
+  return fc.oneof(
+    { weight: 4, arbitrary: fc.record({ op: one("mkdir"), path, mode }) },
+    { weight: 4, arbitrary: fc.record({ op: one("create"), path, mode }) },
+    { weight: 2, arbitrary: fc.record({ op: one("symlink"), target, path }) },
+    { weight: 3, arbitrary: fc.record({ op: one("link"), from: path, to: path }) },
+    { weight: 4, arbitrary: fc.record({ op: one("rename"), from: path, to: path }) },
+    { weight: 3, arbitrary: fc.record({ op: one("unlink"), path }) },
+    { weight: 3, arbitrary: fc.record({ op: one("rmdir"), path }) },
+    { weight: 2, arbitrary: fc.record({ op: one("readdir"), path: odd }) },
+    { weight: 1, arbitrary: fc.record({ op: one("readlink"), path }) },
+    { weight: 4, arbitrary: fc.record({ op: one("stat"), path: odd, follow: fc.boolean() }) },
+    { weight: 1, arbitrary: fc.record({ op: one("chmod"), path, mode }) },
+    { weight: 1, arbitrary: fc.record({ op: one("chown"), path, uid: id, gid: id }) },
+    { weight: 2, arbitrary: fc.record({ op: one("truncate"), path, sizeBytes }) },
+  ) as fc.Arbitrary<Operation>;
+}
+
+/** A whole tree, walked with `readdir` and `stat`: what is where, and what it is like. */
+export async function treeOf(subject: Subject, path = "/"): Promise<Record<string, Outcome>> {
+  const tree: Record<string, Outcome> = {};
+  const listing = await subject.perform({ op: "readdir", path });
+  if (listing === "done" || !("names" in listing)) return { [path]: listing };
+  for (const name of listing.names) {
+    const child = path === "/" ? `/${name}` : `${path}/${name}`;
+    const outcome = await subject.perform({ op: "stat", path: child, follow: false });
+    tree[child] = outcome;
+    if (outcome === "done" || !("status" in outcome)) continue;
+    if (outcome.status.type === "directory") Object.assign(tree, await treeOf(subject, child));
+    if (outcome.status.type === "symlink") {
+      tree[`${child} ->`] = await subject.perform({ op: "readlink", path: child });
+    }
+  }
+  return tree;
+}

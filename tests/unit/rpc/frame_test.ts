@@ -1,0 +1,483 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { Clock, Connection } from "../../../shared/environment.ts";
+import { type ErrorCode, isRustreError, RustreError } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
+import { encodeHeader, type FrameBounds, frameKind } from "../../../shared/rpc/frame.ts";
+import { FrameReader } from "../../../shared/rpc/frame_reader.ts";
+import { coalesceBytesMax, FrameWriter } from "../../../shared/rpc/frame_writer.ts";
+import { Semaphore } from "../../../shared/semaphore.ts";
+import { frameBytes, type RawFrame } from "../../support/rpc.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
+import { VirtualClock } from "../../support/virtual_clock.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const bounds: FrameBounds = {
+  bodyBytesMax: limits.requestBodyBytesMax,
+  payloadBytesMax: limits.framePayloadBytesMax,
+};
+const timeless: Clock = { nowMs: () => 0, monotonicMs: () => 0, setTimer: () => () => {} };
+
+/** A connection whose other end is this test. */
+class FakeConnection implements Connection {
+  readonly remote = "test";
+  readonly written: Uint8Array[] = [];
+  isClosed = false;
+  /** Writes wait for this. */
+  gate: Promise<void> = Promise.resolve();
+  #incoming: Uint8Array[];
+  readonly #whenDry: "end" | "wait";
+  #endRead: (() => void) | undefined;
+
+  constructor(incoming: Uint8Array[] = [], whenDry: "end" | "wait" = "end") {
+    this.#incoming = [...incoming];
+    this.#whenDry = whenDry;
+  }
+
+  async read(buffer: Uint8Array): Promise<number | null> {
+    assert(buffer.length > 0, "a read into no room");
+    const first = this.#incoming[0];
+    if (!first && this.#whenDry === "wait") {
+      await new Promise<void>((resolve) => this.#endRead = resolve);
+      throw new RustreError("CONNECTION_LOST", "closed by this side");
+    }
+    if (!first) return null;
+    const count = Math.min(first.length, buffer.length);
+    buffer.set(first.subarray(0, count));
+    if (count === first.length) this.#incoming.shift();
+    else this.#incoming[0] = first.subarray(count);
+    return count;
+  }
+
+  async write(data: Uint8Array): Promise<void> {
+    await this.gate;
+    if (this.isClosed) throw new RustreError("CONNECTION_LOST", "closed by this side");
+    this.written.push(data.slice());
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.#endRead?.();
+  }
+}
+
+function readerOf(chunks: Uint8Array[], options: Partial<FrameBounds> = {}): FrameReader {
+  return new FrameReader(new FakeConnection(chunks), { clock: timeless, ...bounds, ...options });
+}
+
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return bytes;
+}
+
+/** What FrameWriter makes of the frames. */
+async function written(frames: readonly RawFrame[]): Promise<Uint8Array[]> {
+  const connection = new FakeConnection();
+  const writer = new FrameWriter(connection, {
+    clock: timeless,
+    bodyBytesMax: limits.replyBodyBytesMax,
+  });
+  for (const { kind, opcode, requestId, body, payload } of frames) {
+    const header = { kind: kind as 0, opcode: opcode!, requestId: requestId! };
+    writer.send(header, body, payload);
+  }
+  await writer.flushed();
+  writer.close();
+  return connection.written;
+}
+
+function cut(bytes: Uint8Array, lengths: readonly number[]): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  for (let start = 0, index = 0; start < bytes.length; index++) {
+    const end = start + lengths[index % lengths.length]!;
+    chunks.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return chunks;
+}
+
+const scalar = fc.oneof(
+  fc.string({ maxLength: 300, unit: "grapheme" }).filter((text) => !text.startsWith("\ufeff")),
+  fc.integer(),
+  fc.maxSafeInteger(),
+  fc.double({ noNaN: true }).map((number) => number + 0),
+  fc.boolean(),
+  fc.constant(null),
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+);
+const fieldName = fc.string({ maxLength: 40, unit: "grapheme" })
+  .filter((name) => name !== "__proto__");
+const value = fc.letrec((tie) => ({
+  any: fc.oneof(
+    { maxDepth: 4 },
+    scalar,
+    fc.array(tie("any"), { maxLength: 20 }),
+    fc.dictionary(fieldName, tie("any"), { maxKeys: 20, noNullPrototype: true }),
+  ),
+})).any;
+const payloadLengths = [0, 1, 4095, 4096, coalesceBytesMax - 1, coalesceBytesMax]
+  .concat([coalesceBytesMax + 1, 64 * KiB - 100, 64 * KiB, 64 * KiB + 1, 300 * KiB]);
+const frame = fc.record({
+  kind: fc.constantFrom(0, 1, 2),
+  opcode: fc.nat(0xffff),
+  requestId: fc.nat(0xffff_ffff),
+  body: fc.dictionary(fieldName, value, { maxKeys: 10, noNullPrototype: true }),
+  payload: fc.constantFrom(...payloadLengths).map((length) =>
+    new SeededRandom(length).bytes(length)
+  ),
+}, { noNullPrototype: true });
+
+Deno.test("frames arrive as they were sent, however the bytes are cut", async () => {
+  const chunkLengths = fc.array(
+    fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 200_000 })),
+    {
+      minLength: 1,
+      maxLength: 50,
+    },
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(frame, { minLength: 1, maxLength: 12 }),
+      chunkLengths,
+      async (frames, lengths) => {
+        const reader = readerOf(cut(joined(await written(frames)), lengths), {
+          bodyBytesMax: limits.replyBodyBytesMax,
+        });
+        for (const sent of frames) {
+          const received = reader.buffered() ?? await reader.next();
+          assert(received);
+          const { kind, opcode, requestId, body, payload } = received;
+          assert.deepEqual({ kind, opcode, requestId, body, payload }, sent);
+          assert.equal(received.payloadBytes, sent.payload.length);
+        }
+        assert.equal(reader.buffered(), undefined);
+        assert.equal(await reader.next(), null);
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
+
+Deno.test("a frame arrives byte by byte", async () => {
+  const sent = {
+    kind: 1,
+    opcode: 7,
+    requestId: 9,
+    body: { a: [1, "b", -5n] },
+    payload: Uint8Array.of(1, 2),
+  };
+  const reader = readerOf(cut(joined(await written([sent, sent])), [1]));
+  for (let count = 0; count < 2; count++) {
+    const { body, payload } = (await reader.next())!;
+    assert.deepEqual({ body, payload }, { body: sent.body, payload: sent.payload });
+  }
+  assert.equal(await reader.next(), null);
+});
+
+Deno.test("payloads of 1 and 4 MiB and a body of 1 MiB arrive whole", async () => {
+  const text = "x".repeat(limits.replyBodyBytesMax - 100);
+  const frames = [1 * MiB, 4 * MiB].map((length) => ({
+    kind: 1,
+    opcode: 1,
+    requestId: 1,
+    body: { text },
+    payload: new SeededRandom(length).bytes(length),
+  }));
+  const reader = readerOf(cut(joined(await written(frames)), [100_000]), {
+    bodyBytesMax: limits.replyBodyBytesMax,
+  });
+  for (const sent of frames) {
+    const { body, payload } = (await reader.next())!;
+    assert.deepEqual(body, sent.body);
+    assert.deepEqual(payload, sent.payload);
+  }
+  assert.equal(await reader.next(), null);
+});
+
+Deno.test("a string that only differs in case, order or encoding of its name is another field", async () => {
+  // Their hashes and lengths meet in all sorts of ways in the table of names.
+  const names = Array.from({ length: 5_000 }, (_, index) => `n${index.toString(36)}é`);
+  for (let start = 0; start < names.length; start += 500) {
+    const body = Object.fromEntries(names.slice(start, start + 500).map((name) => [name, name]));
+    const reader = readerOf([frameBytes({ body })]);
+    assert.deepEqual((await reader.next())!.body, body);
+  }
+});
+
+Deno.test("frames that are sent together leave in one write, large payloads uncopied", async () => {
+  const small = { kind: 1, opcode: 1, requestId: 1, body: { a: 1 }, payload: new Uint8Array(100) };
+  assert.equal((await written([small, small, small])).length, 1);
+  const large = { ...small, payload: new Uint8Array(coalesceBytesMax) };
+  const writes = await written([small, large, small]);
+  assert.deepEqual(writes.map((bytes) => bytes.length > 1000), [false, true, false]);
+});
+
+Deno.test("FrameWriter keeps the order over many buffers and many turns", async () => {
+  const random = new SeededRandom(11);
+  const connection = new FakeConnection();
+  const writer = new FrameWriter(connection, { clock: timeless, bodyBytesMax: 64 * KiB });
+  const sizes = Array.from({ length: 3_000 }, () => random.below(300));
+  for (const [index, size] of sizes.entries()) {
+    const payload = new Uint8Array(random.below(20) === 0 ? coalesceBytesMax + size : size);
+    writer.send({ kind: 0, opcode: 1, requestId: index }, { text: "x".repeat(size) }, payload);
+    if (random.below(10) === 0) await Promise.resolve();
+    if (random.below(50) === 0) await writer.flushed();
+  }
+  await writer.flushed();
+  const reader = readerOf(connection.written);
+  for (const [index, size] of sizes.entries()) {
+    const received = reader.buffered() ?? await reader.next();
+    assert.equal(received?.requestId, index);
+    assert.deepEqual(received?.body, { text: "x".repeat(size) });
+  }
+  assert.equal(await reader.next(), null);
+});
+
+// ── what is refused ────────────────────────────────────────────────────────────────────────────
+
+function mutated(change: (view: DataView) => void): Uint8Array {
+  const bytes = frameBytes({ body: { a: 1 } });
+  change(new DataView(bytes.buffer));
+  return bytes;
+}
+
+const refused: [string, ErrorCode, Uint8Array][] = [
+  ["another start", "BAD_FRAME", mutated((view) => view.setUint32(0, 0x4745_5420))],
+  ["another version", "WRONG_VERSION", mutated((view) => view.setUint8(4, 2))],
+  ["an unknown kind", "BAD_FRAME", mutated((view) => view.setUint8(5, 3))],
+  ["a body of 4 GiB", "BAD_FRAME", mutated((view) => view.setUint32(12, 0xffff_ffff, true))],
+  ["a payload of 4 GiB", "BAD_FRAME", mutated((view) => view.setUint32(16, 0xffff_ffff, true))],
+  [
+    "a body one byte over the limit",
+    "BAD_FRAME",
+    mutated((view) => view.setUint32(12, bounds.bodyBytesMax + 1, true)),
+  ],
+  [
+    "a payload one byte over the limit",
+    "BAD_FRAME",
+    mutated((view) => view.setUint32(16, bounds.payloadBytesMax + 1, true)),
+  ],
+  ["reserved bytes", "BAD_FRAME", mutated((view) => view.setUint32(20, 1, true))],
+  ["an end within the header", "CONNECTION_LOST", frameBytes({}).subarray(0, 10)],
+  ["an end within the body", "CONNECTION_LOST", frameBytes({ body: { a: 1 } }).subarray(0, 26)],
+  [
+    "an end within the payload",
+    "CONNECTION_LOST",
+    frameBytes({ payload: new Uint8Array(100) }).subarray(0, 100),
+  ],
+];
+
+for (const [what, code, bytes] of refused) {
+  Deno.test(`FrameReader refuses ${what} with ${code}`, async () => {
+    for (const length of [bytes.length, 7, 1]) {
+      const reader = readerOf(cut(bytes, [length]));
+      await assert.rejects(reader.next(), (error) => isRustreError(error, code));
+    }
+  });
+}
+
+Deno.test("FrameReader gives a good frame before it refuses the bad one behind it", async () => {
+  const bad = mutated((view) => view.setUint8(4, 9));
+  const reader = readerOf([joined([frameBytes({ body: { a: 1 } }), bad])]);
+  assert.deepEqual((await reader.next())!.body, { a: 1 });
+  await assert.rejects(reader.next(), (error) => isRustreError(error, "WRONG_VERSION"));
+});
+
+const array16 = (count: number) => [0xdc, count >> 8, count & 0xff];
+const badBodies: [string, number[] | Uint8Array][] = [
+  ["nothing", []],
+  ["two values", [0x01, 0x02]],
+  ["half a string", [0xa5, 0x61]],
+  ["half a number", [0xcf, 0, 0]],
+  ["a length cut short", [0xdb, 0xff]],
+  ["a string of 4 GiB", [0xdb, 0xff, 0xff, 0xff, 0xff, 0x61]],
+  ["an array of 4 Gi elements", [0xdd, 0xff, 0xff, 0xff, 0xff]],
+  ["a map of 4 Gi entries", [0xdf, 0xff, 0xff, 0xff, 0xff]],
+  ["an array of more elements than bytes", array16(1000)],
+  ["an array of too many elements", [...array16(8193), ...new Array(8193).fill(0)]],
+  ["binary data", [0xc4, 1, 0]],
+  ["an extension", [0xd4, 1, 0]],
+  ["a date", [0xd6, 0xff, 0, 0, 0, 0]],
+  ["an extension of 4 GiB", [0xc9, 0xff, 0xff, 0xff, 0xff, 1]],
+  ["the type that is none", [0xc1]],
+  ["deep arrays", new Uint8Array(60_000).fill(0x91)],
+  ["deep maps", Array.from({ length: 3000 }, () => [0x81, 0xa1, 0x61]).flat()],
+  ["a map with a map as key", [0x81, 0x80, 0x01]],
+  ["__proto__", [0x81, 0xa9, ...new TextEncoder().encode("__proto__"), 0x01]],
+  // 21,000 arrays in each other, each of which would have room for 8,192 elements: 1.3 GiB.
+  ["deep arrays that claim to be long", Array.from({ length: 21_000 }, () => array16(8192)).flat()],
+  ["a byte order mark the decoder would drop", [
+    0xd9,
+    203,
+    0xef,
+    0xbb,
+    0xbf,
+    ...new Array(200).fill(0x61),
+  ]],
+];
+
+for (const [what, bytes] of badBodies) {
+  Deno.test(`a body of ${what} is undefined, and the next frame is read`, async () => {
+    const bad = frameBytes({ bodyBytes: Uint8Array.from(bytes) });
+    const reader = readerOf([joined([bad, frameBytes({ body: { good: true } })])]);
+    assert.equal((await reader.next())!.body, undefined);
+    assert.deepEqual((await reader.next())!.body, { good: true });
+  });
+}
+
+Deno.test("bodies that claim much allocate little", async () => {
+  const bomb = frameBytes({
+    bodyBytes: Uint8Array.from(Array.from({ length: 21_000 }, () => array16(8192)).flat()),
+  });
+  const before = Deno.memoryUsage().rss;
+  for (let count = 0; count < 20; count++) {
+    assert.equal((await readerOf([bomb]).next())!.body, undefined);
+  }
+  const grownMiB = (Deno.memoryUsage().rss - before) / MiB;
+  assert(grownMiB < 200, `${grownMiB} MiB for 1.3 MB of bodies`);
+});
+
+// ── time and room ──────────────────────────────────────────────────────────────────────────────
+
+for (const [what, length] of [["header", 5], ["body", 30], ["payload", 80]] as const) {
+  Deno.test(`FrameReader gives up on a ${what} that stalls for limits.frameTimeoutMs`, async () => {
+    const clock = new VirtualClock();
+    const bytes = frameBytes({ body: { text: "0123456789" }, payload: new Uint8Array(100) });
+    const connection = new FakeConnection([bytes.subarray(0, length)], "wait");
+    const reader = new FrameReader(connection, { clock, ...bounds });
+    await clock.run(assert.rejects(
+      reader.next(),
+      (error) => isRustreError(error, "CONNECTION_LOST") && /stalled/.test(error.message),
+    ));
+    assert.equal(clock.monotonicMs(), limits.frameTimeoutMs);
+    assert(connection.isClosed);
+    assert.equal(clock.timerCount, 0);
+  });
+}
+
+Deno.test("FrameReader waits for room before it takes a payload, and gives it back on failure", async () => {
+  const room = new Semaphore(1000);
+  await room.acquire(950);
+  const half = frameBytes({ payload: new Uint8Array(100) }).subarray(0, 50);
+  const reader = readerOf([half]);
+  reader.allowPayload(1000, room);
+  const reading = assert.rejects(reader.next(), (error) => isRustreError(error, "CONNECTION_LOST"));
+  room.release(950);
+  await reading;
+  assert.equal(room.inUse, 0);
+});
+
+Deno.test("FrameReader.buffered() leaves a payload alone that there is no room for", async () => {
+  const room = new Semaphore(150);
+  const whole = frameBytes({ payload: new Uint8Array(100) });
+  const reader = readerOf([joined([whole, whole])]);
+  reader.allowPayload(100, room);
+  assert.equal((await reader.next())?.payload.length, 100);
+  assert.equal(reader.buffered(), undefined);
+  room.release(100);
+  assert.equal(reader.buffered()?.payload.length, 100);
+  assert.equal(room.inUse, 100);
+});
+
+Deno.test("FrameWriter refuses a body over the limit and sends what is next", async () => {
+  const connection = new FakeConnection();
+  const writer = new FrameWriter(connection, { clock: timeless, bodyBytesMax: 100 });
+  const header = { kind: frameKind.request, opcode: 1, requestId: 1 };
+  assert.throws(
+    () => writer.send(header, { text: "x".repeat(200) }),
+    (error) => isRustreError(error, "BAD_REQUEST"),
+  );
+  writer.send(header, { text: "short" });
+  await writer.flushed();
+  assert.deepEqual((await readerOf(connection.written).next())!.body, { text: "short" });
+});
+
+/** A writer whose peer reads nothing until `open` is called. */
+function gatedWriter(clock: Clock) {
+  const connection = new FakeConnection();
+  let open = () => {};
+  connection.gate = new Promise((resolve) => open = resolve);
+  const writer = new FrameWriter(connection, { clock, bodyBytesMax: 64 * KiB });
+  return { connection, writer, open: () => open() };
+}
+
+Deno.test("FrameWriter is crowded by what waits, and has room again when it has left", async () => {
+  const { writer, open } = gatedWriter(timeless);
+  const header = { kind: frameKind.reply, opcode: 1, requestId: 1 };
+  for (let waiting = 0; waiting < limits.replyQueueBytesMax; waiting += MiB) {
+    assert(!writer.isCrowded);
+    writer.send(header, {}, new Uint8Array(MiB));
+  }
+  assert(writer.isCrowded);
+  const room = writer.room();
+  open();
+  await room;
+  assert(!writer.isCrowded);
+});
+
+Deno.test("FrameWriter calls onWritten once: copied, written, or never to be written", async () => {
+  const calls: string[] = [];
+  const { writer, open, connection } = gatedWriter(timeless);
+  const header = { kind: frameKind.reply, opcode: 1, requestId: 1 };
+  const large = new Uint8Array(coalesceBytesMax);
+  writer.send(header, {}, new Uint8Array(10), () => calls.push("small"));
+  assert.deepEqual(calls, ["small"]);
+  writer.send(header, {}, large, () => calls.push("first"));
+  writer.send(header, {}, large, () => calls.push("second"));
+  open();
+  await writer.flushed();
+  assert.deepEqual(calls, ["small", "first", "second"]);
+  connection.close();
+  writer.send(header, {}, large, () => calls.push("failed"));
+  writer.send(header, {}, large, () => calls.push("failed behind it"));
+  await writer.flushed();
+  writer.send(header, {}, large, () => calls.push("too late"));
+  const end = ["failed", "failed behind it", "too late"];
+  assert.deepEqual(calls.slice(3), end);
+  assert(!writer.isCrowded);
+});
+
+Deno.test("FrameWriter hangs up on a peer that reads nothing, and leaves no timer", async () => {
+  const clock = new VirtualClock();
+  const { writer, connection } = gatedWriter(clock);
+  writer.send({ kind: frameKind.reply, opcode: 1, requestId: 1 }, {});
+  await clock.run(
+    new Promise<void>((resolve) => clock.setTimer(resolve, limits.frameTimeoutMs + 1)),
+  );
+  assert(connection.isClosed);
+  assert.equal(clock.timerCount, 0);
+});
+
+Deno.test("FrameWriter does not hang up on a peer that is slow, or had nothing to read", async () => {
+  const clock = new VirtualClock();
+  const connection = new FakeConnection();
+  const pause = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
+  const writer = new FrameWriter(connection, { clock, bodyBytesMax: 64 * KiB });
+  const header = { kind: frameKind.reply, opcode: 1, requestId: 1 };
+  await clock.run((async () => {
+    for (let count = 0; count < 10; count++) {
+      connection.gate = pause(limits.frameTimeoutMs - 1);
+      writer.send(header, {}, new Uint8Array(coalesceBytesMax));
+      await writer.flushed();
+    }
+    await pause(10 * limits.frameTimeoutMs);
+    assert(!connection.isClosed);
+    assert.equal(clock.timerCount, 0, "an idle connection has no timer");
+    writer.send(header, {});
+    writer.close();
+    assert.equal(clock.timerCount, 0);
+  })());
+});
+
+Deno.test("encodeHeader() writes where it is told to", () => {
+  const view = new DataView(new ArrayBuffer(30));
+  encodeHeader(view, 6, { kind: 1, opcode: 0x0203, requestId: 4, bodyBytes: 5, payloadBytes: 6 });
+  assert.equal(view.getUint32(0), 0);
+  assert.equal(view.getUint16(12, true), 0x0203);
+});
