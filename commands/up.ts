@@ -4,7 +4,6 @@ import { Command, InvalidArgumentError } from "commander";
 import { formatAddress, isWildcard } from "../shared/address.ts";
 import type { Address } from "../shared/environment.ts";
 import { loggerOf } from "../shared/logging.ts";
-import type { Store } from "../shared/store/store.ts";
 import type { ProgramContext } from "./context.ts";
 import {
   type CommonOptions,
@@ -75,8 +74,19 @@ async function startCluster(
     mgs: [reachableHere(mgs.listening)],
     listen: { host: mgs.listening.host, port: 0 },
   };
-  const servers = await startServers(common, { directory, store, targetCount, started });
-  await unlessStopped(Promise.all(servers.map((server) => server.registered)), signal);
+  await startOsts(common, { directory, targetCount, started });
+  // After the OSTs, so that its first map has them all, and the first file is striped over all.
+  const { startMds } = await import("../mds/start.ts");
+  const mds = started.use(
+    await startMds({
+      ...common,
+      store,
+      nodeId: directory.state.mdsNodeId,
+      rootOwner: ownIds(),
+      log: loggerOf("mds"),
+    }),
+  );
+  await unlessStopped(mds.registered, signal);
   return running(`mgs=${formatAddress(mgs.address)} mds=1 osts=${targetCount}`, started);
 }
 
@@ -86,25 +96,17 @@ interface Registering extends AsyncDisposable {
 
 interface ClusterParts {
   readonly directory: UpDirectory;
-  readonly store: Store;
   readonly targetCount: number;
   readonly started: AsyncDisposableStack;
 }
 
-/** The mds and the OSTs, all at once; those that started are stopped where another one fails. */
-async function startServers(
+/** All at once, until they are registered; those that started are stopped where another one fails. */
+async function startOsts(
   common: CommonOptions & { readonly listen: Address },
-  { directory, store, targetCount, started }: ClusterParts,
-): Promise<Registering[]> {
-  const { startMds } = await import("../mds/start.ts");
+  { directory, targetCount, started }: ClusterParts,
+): Promise<void> {
   const { startOss } = await import("../oss/start.ts");
-  const starting: Promise<Registering>[] = [startMds({
-    ...common,
-    store,
-    nodeId: directory.state.mdsNodeId,
-    rootOwner: ownIds(),
-    log: loggerOf("mds"),
-  })];
+  const starting: Promise<Registering>[] = [];
   for (let targetIndex = 0; targetIndex < targetCount; targetIndex++) {
     starting.push(startOss({
       ...common,
@@ -123,7 +125,7 @@ async function startServers(
     await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
   });
   if (failures.length > 0) throw failures[0];
-  return servers;
+  await unlessStopped(Promise.all(servers.map((server) => server.registered)), common.signal);
 }
 
 /** Where this process reaches what it listens on itself. */

@@ -116,10 +116,11 @@ export class Collector implements AsyncDisposable {
     if (heldMs >= limits.sessionLeaseMs) await endExpiredSessions(this.#context);
     const map = this.#context.maps.current;
     if (!map) return;
-    await Promise.all([
+    const outcomes = await Promise.allSettled([
       this.#cutTruncated(map),
       ...map.targets.filter(isUp).map(({ index }) => this.#destroyGarbage(map, index)),
     ]);
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   // ── truncations ──────────────────────────────────────────────────────────────────────────────

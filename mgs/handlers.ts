@@ -22,6 +22,7 @@ export function mgsHandlers({ registry, prober, self }: MgsContext): Handlers<ty
       await prober.verify(registration, await registry.state());
       prober.noticeRegistered(registration);
       const { epoch } = await registry.apply([{ type: "registered", registration }]);
+      void prober.announce();
       return { epoch };
     },
 

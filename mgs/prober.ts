@@ -128,6 +128,23 @@ export class Prober implements AsyncDisposable {
     this.#answeredAtMs.set(registration.nodeId, this.#options.environment.clock.monotonicMs());
   }
 
+  /**
+   * Shows every mds the newest epoch now, not with the next round: it places new files, and is to
+   * know an OST as soon as the cluster does. Waits for none, and one that does not hear it is
+   * noticed by the rounds.
+   */
+  async announce(): Promise<void> {
+    try {
+      const state = await this.#options.registry.state();
+      const request = { epoch: state.epoch, mgs: [this.#options.self.address] };
+      const servers = nodesOf(state).filter(({ role }) => role === "mds");
+      await Promise.all(servers.map((each) => this.#problemOf(each, request)));
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+      this.#options.log.debug("Cannot announce the map", { reason: error.message });
+    }
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     const { lease, log } = this.#options;
     try {

@@ -125,7 +125,7 @@ export class RpcClient implements AsyncDisposable {
 
   #newPool(key: string, endpoint: Endpoint): ServerPool {
     const { address, role, targetIndex } = endpoint;
-    const pool = new ServerPool({
+    const pool: ServerPool = new ServerPool({
       environment: this.#environment,
       address,
       what: `${role} ${formatAddress(address)}`,
@@ -136,7 +136,9 @@ export class RpcClient implements AsyncDisposable {
         ...(targetIndex === undefined ? {} : { targetIndex }),
       }),
       checkPeer: (peer) => this.#checkPeer(peer, endpoint),
-      onUnused: () => this.#pools.delete(key),
+      onUnused: () => {
+        if (this.#pools.get(key) === pool) this.#pools.delete(key);
+      },
     });
     this.#pools.set(key, pool);
     return pool;

@@ -26,7 +26,7 @@ export class ServerPool {
   readonly #room = new Semaphore(limits.requestsPerServerMax);
   readonly #open: ClientConnection[] = [];
   #opening: Promise<ClientConnection> | undefined;
-  /** No further connection is tried before, on the monotonic clock, while there is one. */
+  /** After a failure no further connection is tried before, while there is one. Monotonic clock. */
   #openAnotherMs = 0;
   readonly #closed = new AbortController();
 
@@ -75,7 +75,10 @@ export class ServerPool {
     let connection: ClientConnection;
     try {
       if (this.#closed.signal.aborted) throw interrupted(this.#closed.signal);
-      connection = this.#connection() ?? await this.#connectionInTime(call);
+      const ready = this.#connection();
+      const opened = ready ?? await this.#connectionInTime(call);
+      // Others that waited may have made it busy.
+      connection = ready ?? this.#connection() ?? opened;
     } catch (error) {
       this.#release();
       throw error;
@@ -108,18 +111,18 @@ export class ServerPool {
   }
 
   #openAnother(): Promise<ClientConnection> {
-    const opening = this.#tryToOpen().finally(() => {
-      this.#opening = undefined;
+    const opening = this.#tryToOpen().finally(() => this.#opening = undefined);
+    opening.catch(() => {
+      // Whoever waits for it has the error. With nobody waiting it does not matter yet.
+      const { clock } = this.#options.environment;
+      this.#openAnotherMs = clock.monotonicMs() + limits.retryDelayMaxMs;
       this.#noticeUnused();
     });
-    // Nobody may be waiting for it.
-    opening.catch(() => {});
     return opening;
   }
 
   async #tryToOpen(): Promise<ClientConnection> {
     const { environment, address, hello, checkPeer } = this.#options;
-    this.#openAnotherMs = environment.clock.monotonicMs() + limits.retryDelayMaxMs;
     const { signal } = this.#closed;
     const connection = await ClientConnection.open(
       environment,

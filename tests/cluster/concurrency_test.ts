@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { type FileSystem, isRustreError } from "../../client/mod.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";
-import { testSeed } from "../support/seed.ts";
+import { seeded, testSeed } from "../support/seed.ts";
 
 const rounds = 60;
 
@@ -21,12 +21,14 @@ async function outcomes(attempts: readonly Promise<unknown>[]): Promise<string[]
 async function withTwoMds(
   test: (cluster: TestCluster, clients: FileSystem[]) => Promise<void>,
 ): Promise<void> {
-  await withCluster({ commitJitter: testSeed }, async (cluster) => {
-    await cluster.startMds("mds1");
-    await cluster.allUp();
-    // As many as it takes that both mds have some.
-    await test(cluster, Array.from({ length: 8 }, () => cluster.fileSystem()));
-  });
+  await seeded(() =>
+    withCluster({ commitJitter: testSeed }, async (cluster) => {
+      await cluster.startMds("mds1");
+      await cluster.allUp();
+      // As many as it takes that both mds have some.
+      await test(cluster, Array.from({ length: 8 }, () => cluster.fileSystem()));
+    })
+  );
 }
 
 async function put(fileSystem: FileSystem, path: string, fill: number): Promise<void> {

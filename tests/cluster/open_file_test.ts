@@ -49,11 +49,30 @@ Deno.test("sync() holds for a write that was under way during an earlier sync()"
     await cluster.sleep(1);
     cluster.network.disconnect("oss0");
     cluster.network.freeze("oss0", false);
+    await cluster.sleep(0);
     await file.sync();
     await writing;
     await file.sync();
     await cutPower(cluster);
     assert.deepEqual(await readFile(fileSystem, "/f"), bytes(1000, 2));
+  });
+});
+
+Deno.test("sync() does not return before an earlier sync() of the same bytes", async () => {
+  await withCluster({ osts: 1 }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await writeFile(fileSystem, "/f", bytes(1000, 1));
+    await using file = await fileSystem.openForWriting("/f");
+    await file.write(0, bytes(1000, 2));
+    cluster.network.freeze("oss0");
+    const first = file.sync();
+    await cluster.sleep(1);
+    let returned = false;
+    const second = file.sync().then(() => returned = true);
+    await cluster.sleep(500);
+    assert(!returned, "the bytes are not on disk yet");
+    cluster.network.freeze("oss0", false);
+    await Promise.all([first, second]);
   });
 });
 

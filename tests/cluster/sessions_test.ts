@@ -1,6 +1,7 @@
 // Sessions: the lease of a client on what it left half done, and what is left of it when it dies.
 
 import assert from "node:assert/strict";
+import { RustreError } from "../../shared/errors.ts";
 import { mdsService } from "../../shared/rpc/protocol.ts";
 import { limits } from "../../shared/limits.ts";
 import { leftovers } from "../support/check_store.ts";
@@ -155,6 +156,37 @@ Deno.test("commit() loses to an end of the session that comes first, as a whole"
 Deno.test("commit() that comes first is not undone by the end of the session", async () => {
   await commitAgainstEnd(false);
 });
+
+Deno.test("an end of a session that was interrupted is carried through", async () => {
+  let store: UncertainStore | undefined;
+  await withCluster({ mdsStore: (inner) => store = new UncertainStore(inner) }, async (cluster) => {
+    const client = cluster.connect("leaver");
+    const fileSystem = client.fileSystem(root);
+    await fileSystem.createEmpty("/open");
+    await fileSystem.openForWriting("/open");
+    const file = await fileSystem.create("/f");
+    await file.write(0, content);
+    let commits = 0;
+    store!.beforeCommit = () => {
+      // The session is marked as over, and then the mds dies.
+      if (++commits === 2) store!.fail(true);
+      return commits < 2 ? Promise.resolve() : Promise.reject(storeFailed());
+    };
+    await client.close();
+    assert.equal(commits >= 2, true);
+    assert.equal(keysOf(await leftovers(cluster), "pending").length, 1);
+    await cluster.crash("mds0");
+    await cluster.startMds("mds0");
+    await cluster.sleep(overAfterMs);
+    assert.deepEqual(keysOf(await leftovers(cluster), "pending"), []);
+    assert.deepEqual(keysOf(await leftovers(cluster), "writer"), []);
+    assert.equal(cluster.usage().objects, 0);
+  });
+});
+
+function storeFailed(): RustreError {
+  return new RustreError("STORE_FAILED", "The store cannot be reached");
+}
 
 Deno.test("the interrupted opening of a session does not fail those who wait with it", async () => {
   await withCluster({}, async (cluster) => {

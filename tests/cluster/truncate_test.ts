@@ -106,27 +106,22 @@ Deno.test("cuts that wait for an OST are in nobody's way", async () => {
   await withCluster({ osts: 2 }, async (cluster) => {
     const fileSystem = cluster.fileSystem();
     const onOne = { stripeBytes, stripeCount: 1 };
-    const targets = new Map<number, string>();
-    for (let index = 0; targets.size < 2; index++) {
-      const { layout } = await fileSystem.createEmpty(`/t${index}`, { layout: onOne });
-      targets.set(layout!.targets[0]![0]!, `/t${index}`);
-    }
     const stuck: string[] = [];
-    for (let index = 0; stuck.length < limits.collectBatch + 10; index++) {
+    // More than the collector looks at in one go, all older than the one that is not stuck.
+    let free = "";
+    for (let index = 0; stuck.length < limits.collectBatch + 10 || free === ""; index++) {
       const path = `/f${index}`;
       await using file = await fileSystem.create(path, { layout: onOne });
       await file.write(0, pattern(10));
       await file.close();
-      if (file.attributes.layout.targets[0]![0] === 1) stuck.push(path);
+      const [primary] = file.attributes.layout.targets[0]!;
+      if (primary === 1) stuck.push(path);
+      else if (stuck.length > limits.collectBatch) free = path;
     }
-    await using last = await fileSystem.openForWriting(targets.get(0)!);
-    await last.write(0, pattern(100));
-    await last.close();
     await cluster.stop("oss1");
-    for (const path of stuck) await fileSystem.setAttributes(path, { sizeBytes: 0 });
-    await fileSystem.setAttributes(targets.get(0)!, { sizeBytes: 0 });
+    for (const path of [...stuck, free]) await fileSystem.setAttributes(path, { sizeBytes: 0 });
     const { disk } = cluster.targets[0]!;
-    const { ino } = await fileSystem.stat(targets.get(0)!);
+    const { ino } = await fileSystem.stat(free);
     const object = [...disk.objects.keys()].find((id) => Number.parseInt(id, 16) === ino)!;
     await cluster.eventually(() => disk.objects.get(object)!.lengthBytes === 0, 5_000);
   });

@@ -47,6 +47,12 @@ class Pipe {
     this.#notify();
   }
 
+  /** Nothing of what was not read yet arrives. */
+  lose(): void {
+    this.#chunks.length = 0;
+    this.#bytes = 0;
+  }
+
   freeze(frozen: boolean): void {
     this.#frozen = frozen;
     this.#notify();
@@ -147,11 +153,18 @@ export class MemoryNetwork {
     for (const [key, listener] of [...this.#listeners]) {
       if (listener.address.host === host) this.#listeners.delete(key);
     }
-    this.disconnect(host);
+    this.#breakLinks(host);
   }
 
-  /** The host's connections break; it goes on listening. */
+  /** The host's connections break, and what is on its way is lost; it goes on listening. */
   disconnect(host: string): void {
+    for (const { hosts, pipes } of this.#links) {
+      if (hosts.includes(host)) { for (const pipe of pipes) pipe.lose(); }
+    }
+    this.#breakLinks(host);
+  }
+
+  #breakLinks(host: string): void {
     for (const link of this.#links) {
       if (!link.hosts.includes(host)) continue;
       for (const pipe of link.pipes) pipe.end();

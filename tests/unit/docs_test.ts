@@ -1,0 +1,391 @@
+// Keeps the documentation true: what it says of methods, keys, errors, limits, variables, commands,
+// links and bytes is compared with the code.
+
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { decode } from "@msgpack/msgpack";
+import type { Command } from "commander";
+import * as v from "valibot";
+import { buildProgram, type ProgramContext } from "../../commands/program.ts";
+import * as mds from "../../mds/schema.ts";
+import { MgsSchema } from "../../mgs/schema.ts";
+import { fileNameOf, prefixOf } from "../../oss/file_names.ts";
+import { errorCodes } from "../../shared/errors.ts";
+import { objectCount, objectId, objectLengthBytes, pieces } from "../../shared/layout.ts";
+import { limits } from "../../shared/limits.ts";
+import * as model from "../../shared/model.ts";
+import { decodeHeader, encodeHeader, headerBytes } from "../../shared/rpc/frame.ts";
+import { decodeBody, encodeBody } from "../../shared/rpc/message_pack.ts";
+import * as protocol from "../../shared/rpc/protocol.ts";
+import {
+  anchorsOf,
+  blocksOf,
+  checkout,
+  codesIn,
+  filesEnding,
+  numberOf,
+  readDocument,
+  rowsUnder,
+  sectionOf,
+  tablesOf,
+} from "../support/markdown.ts";
+
+const protocolPage = readDocument("docs/protocol.md");
+const formatsPage = readDocument("docs/formats.md");
+const documents = await filesEnding(".md");
+
+// ── protocol.md ────────────────────────────────────────────────────────────────────────────────
+
+interface ObjectSchema {
+  readonly entries: Record<string, { readonly type: string }>;
+}
+
+/** `name` or `name?` for each field. */
+function fieldsOf(schema: unknown): string[] {
+  return Object.entries((schema as ObjectSchema).entries)
+    .map(([name, { type }]) => type === "optional" ? `${name}?` : name).sort();
+}
+
+/** The same of rows that have names in one cell and what they mean in another. */
+function documentedFields(rows: string[][], nameCell: number, meaningCell: number): string[] {
+  return rows.flatMap((row) => {
+    const mark = row[meaningCell]!.startsWith("optional") ? "?" : "";
+    return codesIn(row[nameCell]!).map((name) => name + mark);
+  }).sort();
+}
+
+Deno.test("docs/protocol.md has the error table of the code", () => {
+  const documented = rowsUnder(sectionOf(protocolPage, "Errors"), "number");
+  const expected = errorCodes()
+    .sort((a, b) => a.kind.number - b.kind.number)
+    .map(({ code, kind: { number, errno, retry, applied, meaning } }) => {
+      return [String(number), code, String(errno), retry, applied, meaning];
+    });
+  assert.deepEqual(documented, expected);
+});
+
+Deno.test("docs/protocol.md has every method with its opcode and fields", () => {
+  const methods = [
+    {
+      name: "hello",
+      opcode: protocol.helloOpcode,
+      request: protocol.helloRequestSchema,
+      reply: protocol.helloReplySchema,
+    },
+    ...[protocol.mgsService, protocol.mdsService, protocol.ossService].flatMap((service) => {
+      return Object.entries(service.methods).map(([name, method]) => {
+        const { opcode, request, reply } = method;
+        return { name: `${service.name}.${name}`, opcode, request, reply };
+      });
+    }),
+  ];
+  const headings = methods.map(({ name, opcode }) => {
+    return `${name}, opcode 0x${opcode.toString(16).padStart(4, "0")}`;
+  });
+  const documented = [...protocolPage.matchAll(/^### (.*, opcode .*)$/gm)].map(([, text]) => text);
+  assert.deepEqual(documented, headings);
+  for (const [index, { name, request, reply }] of methods.entries()) {
+    const [[, ...rows] = []] = tablesOf(sectionOf(protocolPage, headings[index]!));
+    for (const [part, schema] of [["request", request], ["reply", reply]] as const) {
+      const fields = documentedFields(rows.filter(([first]) => first === part), 1, 3);
+      assert.deepEqual(fields, fieldsOf(schema), `${name}: ${part}`);
+    }
+  }
+});
+
+Deno.test("docs/protocol.md has every shared type with its fields", () => {
+  const types = {
+    Address: model.addressSchema,
+    Caller: model.callerSchema,
+    Place: protocol.mdsService.methods.stat.request.entries.place,
+    Layout: model.layoutSchema,
+    LayoutWish: model.layoutWishSchema,
+    Attributes: model.attributesSchema,
+    DirectoryEntry: protocol.directoryEntrySchema,
+    Usage: model.usageSchema,
+    Server: model.serverSchema,
+    Target: model.targetSchema,
+    ClusterMap: model.clusterMapSchema,
+  };
+  for (const [name, schema] of Object.entries(types)) {
+    const rows = rowsUnder(sectionOf(protocolPage, `Type ${name}`), "field");
+    assert.deepEqual(documentedFields(rows, 0, 2), fieldsOf(schema), name);
+  }
+});
+
+Deno.test("docs/protocol.md shows frames as the code writes them", () => {
+  const { stat } = protocol.mdsService.methods;
+  const schemas = [
+    protocol.helloRequestSchema,
+    protocol.helloReplySchema,
+    stat.request,
+    stat.reply,
+    protocol.errorReplySchema,
+  ];
+  const blocks = blocksOf(protocolPage, "hex");
+  assert.equal(blocks.length, schemas.length);
+  for (const [index, block] of blocks.entries()) {
+    const bytes = bytesOfDump(block);
+    const bounds = { bodyBytesMax: limits.replyBodyBytesMax, payloadBytesMax: 0 };
+    const header = decodeHeader(new DataView(bytes.buffer), 0, bounds);
+    const body = decodeBody(bytes.subarray(headerBytes));
+    assert.deepEqual(v.parse(schemas[index]!, body), body);
+    const encoded = encodeBody(body);
+    const again = new Uint8Array(headerBytes + encoded.length);
+    encodeHeader(new DataView(again.buffer), 0, { ...header, bodyBytes: encoded.length });
+    again.set(encoded, headerBytes);
+    assert.deepEqual(again, bytes);
+  }
+});
+
+/** Lines of an offset and up to 16 bytes, in hexadecimal digits. */
+function bytesOfDump(dump: string): Uint8Array<ArrayBuffer> {
+  const bytes: number[] = [];
+  for (const line of dump.trim().split("\n")) {
+    const [offset, ...more] = line.split(/\s+/).map((text) => Number.parseInt(text, 16));
+    assert.equal(offset, bytes.length);
+    bytes.push(...more);
+  }
+  return Uint8Array.from(bytes);
+}
+
+// ── formats.md ─────────────────────────────────────────────────────────────────────────────────
+
+const id = "0123456789abcdef".repeat(2);
+const sampleInode: mds.Inode = {
+  ino: 2,
+  type: "file",
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  links: 1,
+  sizeBytes: 0,
+  dataEndBytes: 0,
+  atimeNs: 0n,
+  mtimeNs: 0n,
+  ctimeNs: 0n,
+};
+
+/** One key of each kind that the mds has, with a value where it is an array. */
+function mdsSamples(): [string, Uint8Array | undefined][] {
+  const keys = new mds.Schema("c");
+  const writer = { ino: 2, clientId: id, handle: id };
+  const pending = { inode: sampleInode, parent: 1, name: "a", replace: false };
+  return [
+    [keys.inode(2), mds.encodeInode(sampleInode)],
+    [keys.child(1, "a"), mds.encodeChild({ ino: 2, type: "file" })],
+    [keys.directoryLinks(1), undefined],
+    [keys.directoryMtime(1), mds.encodeTime(0n)],
+    [keys.nextIno, mds.encodeNumber(2)],
+    [keys.inodeCount, undefined],
+    [keys.session(id), mds.encodeSession({ expiresAtMs: 0, over: false })],
+    [keys.reply(id, 5), mds.encodeStoredReply({ requestId: 5, opcode: 1, reply: {} })],
+    [keys.pending(id, 2), mds.encodePending(pending)],
+    [keys.writer(writer), mds.present],
+    [keys.writing(writer), mds.present],
+    [keys.truncation(2), mds.encodeNumber(0)],
+    [keys.garbage(3, 2), mds.present],
+  ];
+}
+
+function mgsSamples(): string[] {
+  const keys = new MgsSchema("c");
+  const address = { host: "h", port: 1 };
+  return [
+    keys.format,
+    "c/id",
+    keys.epoch,
+    keys.server("mgs", address),
+    keys.server("mds", address),
+    keys.target(3),
+    keys.usage(3),
+    keys.proberLease,
+  ];
+}
+
+/** What a documented key stands for: `{ino:016x}` is 16 hexadecimal digits. */
+function patternOf(documented: string): RegExp {
+  const escaped = documented.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
+  const pattern = escaped
+    .replace(/\{\w+:0(\d+)x\}/g, "[0-9a-f]{$1}")
+    .replace(/\{(clientId|handle)\}/g, "[0-9a-f]{32}")
+    .replace(/\{(name|address)\}/g, "[^/]+");
+  return new RegExp(`^${pattern}$`);
+}
+
+/** The keys that the comment at the head of a schema file lists. */
+function keysInComment(path: string): string[] {
+  const [head = ""] = readDocument(path).split("\nimport ");
+  return [...head.matchAll(/^\/\/ {3}(\S+) {2,}\S/gm)].map(([, key]) => key!)
+    .filter((key) => !key.startsWith("{cluster}"));
+}
+
+function documentedKeys(section: string): { key: string; value: string }[] {
+  return tablesOf(sectionOf(formatsPage, section))[0]!.slice(1).map(([key, value]) => {
+    return { key: codesIn(key!)[0]!, value: value! };
+  });
+}
+
+Deno.test("docs/formats.md has every key of the mds with the length of its value", () => {
+  const documented = documentedKeys("Keys of the mds");
+  assert.deepEqual(documented.map(({ key }) => key), keysInComment("mds/schema.ts"));
+  const samples = mdsSamples();
+  assert.equal(samples.length, documented.length);
+  for (const [index, { key, value }] of documented.entries()) {
+    const [sampleKey, sampleValue] = samples[index]!;
+    assert.match(sampleKey.replace(/^c\/mds_meta\//, ""), patternOf(key));
+    if (!sampleValue) assert.equal(value, "counter");
+    else assert.equal(lengthOfArray(value), (decode(sampleValue) as unknown[]).length, key);
+  }
+  assert.ok(formatsPage.includes("`{cluster}/lease/collector`"));
+  assert.equal(new mds.Schema("c").collectorLease, "c/lease/collector");
+});
+
+/** Of "`[1, a, b]`" 3; of "`[1, …inode]`, 16 elements" 16. */
+function lengthOfArray(cell: string): number {
+  const said = /, (\d+) elements$/.exec(cell)?.[1];
+  return said === undefined ? cell.split(",").length : Number(said);
+}
+
+Deno.test("docs/formats.md has every key of the mgs", () => {
+  const documented = documentedKeys("Keys of the mgs").map(({ key }) => key);
+  assert.deepEqual(documented, keysInComment("mgs/schema.ts"));
+  for (const [index, key] of mgsSamples().entries()) {
+    assert.match(key.replace(/^c\//, ""), patternOf(documented[index]!));
+  }
+});
+
+Deno.test("docs/formats.md has every element of an inode in its order", () => {
+  const rows = rowsUnder(sectionOf(formatsPage, "Keys of the mds"), "element");
+  const marked = { ...sampleInode, parent: 77, target: "t", mode: 1, uid: 2, gid: 3, links: 4 };
+  const value = decode(mds.encodeInode(marked)) as unknown[];
+  assert.deepEqual(rows.map(([element]) => Number(element)), [...value.keys()]);
+  for (const name of ["ino", "mode", "uid", "gid", "links", "parent", "target"] as const) {
+    const index = rows.findIndex(([, field]) => field === name);
+    assert.equal(value[index], marked[name], name);
+  }
+});
+
+Deno.test("docs/formats.md computes places and lengths as the code does", () => {
+  const section = sectionOf(formatsPage, "Where the bytes of a file are");
+  const targets = JSON.parse(/`targets` = (\[\[.*\]\])/.exec(section)![1]!);
+  const layout = { stripeBytes: 2 ** 20, stripesPerObject: limits.stripesPerObject, targets };
+  for (const row of rowsUnder(section, "byte of the file")) {
+    const [offset, stripe, gridRow, set, seq, inObject] = row.map(numberOf);
+    const [piece] = pieces(layout, offset!, 1);
+    assert.equal(piece!.seq, seq);
+    assert.equal(piece!.offsetInObjectBytes, inObject);
+    assert.equal(row[6], targets[seq! % targets.length].join(", "));
+    assert.equal(stripe, Math.floor(offset! / layout.stripeBytes));
+    assert.equal(gridRow, Math.floor(stripe! / targets.length));
+    assert.equal(set, Math.floor(gridRow! / layout.stripesPerObject));
+  }
+  const endBytes = numberOf(/data of this file ends at ([\d,]+\d)/.exec(section)![1]!);
+  const objects = rowsUnder(section, "seq");
+  assert.equal(objects.length, objectCount(layout, endBytes));
+  for (const [seq, length] of objects) {
+    assert.equal(numberOf(length!), objectLengthBytes(layout, Number(seq), endBytes));
+  }
+});
+
+Deno.test("docs/formats.md names the files of objects as the code does", () => {
+  const section = sectionOf(formatsPage, "The directory of an OST");
+  const examples = [...section.matchAll(/inode ([\d,]+)\D*?`objects\/([0-9a-f]{3})`/gi)];
+  assert.equal(examples.length, 1);
+  assert.equal(prefixOf(5), "000");
+  assert.equal(prefixOf(numberOf("74,565")), "123");
+  assert.match(fileNameOf(objectId(5, 1)), patternOf("{ino:016x}_{seq:08x}"));
+});
+
+// ── all documents ──────────────────────────────────────────────────────────────────────────────
+
+const units: Record<string, number> = {
+  B: 1,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  PiB: 2 ** 50,
+  ms: 1,
+  s: 1000,
+  min: 60_000,
+};
+
+/** A limit's value in the unit of its name; NaN where the text has another kind of unit or none. */
+function valueOfLimit(name: string, text: string): number {
+  const [, number = "", unit = ""] = /^([\d,.]+)(?: (\w+))?$/.exec(text) ?? [];
+  const kind = /Ms$/.test(name) ? /^(ms|s|min)$/ : /Bytes/.test(name) ? /^[KMP]?i?B$/ : /^$/;
+  return kind.test(unit) ? numberOf(number) * (units[unit] ?? 1) : NaN;
+}
+
+Deno.test("documents give limits the values of shared/limits.ts", () => {
+  let checked = 0;
+  for (const [path, document] of documents) {
+    const inTables = tablesOf(document).filter(([head]) => head?.[0] === "limit")
+      .flatMap(([, ...rows]) => rows.map(([name, value]) => [codesIn(name!)[0]!, value!]));
+    const inText = [...document.matchAll(/`(\w+)`\s+\(([^)]*)\)/g)]
+      .map(([, name, value]) => [name!, value!]).filter(([name]) => name! in limits);
+    for (const [name, value] of [...inTables, ...inText] as [string, string][]) {
+      const expected = limits[name as keyof typeof limits];
+      assert.equal(valueOfLimit(name, value), expected, `${path}: ${name} is ${value}`);
+      checked++;
+    }
+  }
+  assert.ok(checked > 50, `only ${checked} limits found`);
+});
+
+Deno.test("links of documents lead to files and headings that are there", async () => {
+  for (const [path, document] of documents) {
+    for (const [, link] of document.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(link!)) continue;
+      const [file = "", anchor] = link!.split("#");
+      const target = file === "" ? path : join(dirname(path), file);
+      await assert.doesNotReject(Deno.stat(join(checkout, target)), `${path}: ${link}`);
+      if (anchor === undefined) continue;
+      assert.ok(anchorsOf(documents.get(target)!).has(anchor), `${path}: ${link}`);
+    }
+  }
+});
+
+Deno.test("documents name tasks that deno.json has", () => {
+  const tasks = Object.keys(JSON.parse(readDocument("deno.json")).tasks);
+  for (const [path, document] of documents) {
+    for (const [, task] of document.matchAll(/deno(?:@[\d.]+)? task (?:--quiet )?([a-z]+)/g)) {
+      assert.ok(tasks.includes(task!), `${path}: deno task ${task}`);
+    }
+  }
+});
+
+Deno.test("documents name the environment variables that the code reads, and all of them", async () => {
+  const variable = /\bRUSTRE_[A-Z]+(_[A-Z]+)*\b/g;
+  const namesIn = (texts: Iterable<string>) =>
+    [...new Set([...texts].flatMap((text) => text.match(variable) ?? []))].sort();
+  const sources = await filesEnding(".ts");
+  assert.deepEqual(namesIn(documents.values()), namesIn(sources.values()));
+});
+
+Deno.test("documents show commands with flags that the program has", () => {
+  const program = buildProgram({ output: undefined } as ProgramContext);
+  let checked = 0;
+  for (const [path, document] of documents) {
+    for (const line of blocksOf(document, "sh").flatMap((block) => block.split("\n"))) {
+      for (const [, words] of line.matchAll(/(?:^|&& )rustre ([^#&]*)/g)) {
+        checkCommand(program, words!.trim().split(/\s+/), `${path}: ${line}`);
+        checked++;
+      }
+    }
+  }
+  assert.ok(checked > 10, `only ${checked} commands found`);
+});
+
+/** The first words that are commands, then flags of the last of them or of the program. */
+function checkCommand(program: Command, words: readonly string[], where: string): void {
+  let command = program;
+  for (const word of words) {
+    const next = command.commands.find((each) => each.name() === word);
+    if (next) command = next;
+    if (!/^-\w|^--\w/.test(word)) continue;
+    const known = command.options.flatMap(({ short, long }) => [short, long]);
+    const flags = /^--/.test(word) ? [word] : [...word.slice(1)].map((letter) => `-${letter}`);
+    for (const flag of flags) assert.ok(known.includes(flag), `${where}: ${flag}`);
+  }
+  assert.notEqual(command, program, `${where}: no command`);
+}
