@@ -267,6 +267,7 @@ export class FileSystem {
           return reply.attributes;
         },
         abandon: () => this.#metadata.release("abort", { ino }),
+        refresh: () => Promise.resolve(attributes),
       },
     });
   }
@@ -282,7 +283,11 @@ export class FileSystem {
       attributes: withLayout(attributes, path),
       path,
       mode: "read",
-      ending: { commit: () => Promise.resolve(attributes), abandon: () => Promise.resolve() },
+      ending: {
+        commit: () => Promise.resolve(attributes),
+        abandon: () => Promise.resolve(),
+        refresh: (signal) => this.#statOpen(attributes.ino, path, signal),
+      },
     });
   }
 
@@ -309,8 +314,18 @@ export class FileSystem {
           return reply.attributes;
         },
         abandon: () => this.#metadata.release("closeWrite", { ino, handle }),
+        refresh: (signal) => this.#statOpen(ino, path, signal),
       },
     });
+  }
+
+  /** Of an open file, whatever its name is by now. */
+  async #statOpen(ino: number, path: string, signal?: AbortSignal): Promise<Attributes> {
+    const { attributes } = await named(`read "${path}"`, () => {
+      const request = { caller: this.#caller, place: { ino, path: "" }, follow: false, access: 0 };
+      return this.#metadata.call("stat", request, signal);
+    });
+    return attributes;
   }
 
   async #create(

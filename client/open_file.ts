@@ -2,7 +2,7 @@
 // when it is closed; an existing one changes as it is written, and its size when it is synced.
 
 import { interrupted } from "../shared/deadline.ts";
-import { RustreError } from "../shared/errors.ts";
+import { isRustreError, RustreError } from "../shared/errors.ts";
 import {
   fileBytesMax,
   objectCount,
@@ -15,6 +15,7 @@ import type { Attributes, Layout } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
 import { named } from "./named_errors.ts";
 import type { FileObjects, ObjectClient } from "./object_client.ts";
+import { TransferWindow } from "./transfer_window.ts";
 import { WrittenRanges } from "./written_ranges.ts";
 
 /** What the end of a file's life calls; file_system.ts gives it, bound to the file. */
@@ -26,6 +27,8 @@ export interface FileEnding {
   ): Promise<Attributes>;
   /** Gives up what is not committed. */
   abandon(): Promise<void>;
+  /** The attributes as they are now. */
+  refresh(signal?: AbortSignal): Promise<Attributes>;
 }
 
 export interface OpenFileOptions {
@@ -48,7 +51,7 @@ export class OpenFile implements AsyncDisposable {
   readonly #options: OpenFileOptions;
   readonly #objects: FileObjects;
   /** Bounds the pieces of this file that are under way. */
-  readonly #window = new Semaphore(limits.transferWindow);
+  readonly #window = new TransferWindow(limits.transferWindow);
   /** One sync at a time: a second one that found nothing to do would return before the first. */
   readonly #syncTurn = new Semaphore(1);
   #attributes: Attributes & { readonly layout: Layout };
@@ -99,21 +102,13 @@ export class OpenFile implements AsyncDisposable {
   ): Promise<Uint8Array<ArrayBuffer>> {
     this.#requireOpen("read");
     requireRange(offsetBytes, lengthBytes);
-    const endBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
-    const bytes = new Uint8Array(Math.max(0, endBytes - offsetBytes));
-    const dataEndBytes = Math.min(endBytes, this.#dataEndBytes);
-    if (!this.#written.covers(Math.max(offsetBytes, this.#filledEndBytes), dataEndBytes)) {
-      await this.#fillHoles(this.#dataEndBytes, options.signal);
+    try {
+      return await this.#read(offsetBytes, lengthBytes, options.signal);
+    } catch (error) {
+      if (!isRustreError(error, "DATA_MISSING", "OBJECT_GONE")) throw error;
+      if (!(await this.#isCut(options.signal))) throw error;
     }
-    const dataBytes = Math.max(0, dataEndBytes - offsetBytes);
-    await this.#eachPiece(offsetBytes, dataBytes, options.signal, async (piece) => {
-      const part = await named(
-        `read "${this.path}"`,
-        () => this.#options.objects.read(this.#objects, piece, options.signal),
-      );
-      bytes.set(part, piece.offsetInFileBytes - offsetBytes);
-    });
-    return bytes;
+    return await this.#read(offsetBytes, lengthBytes, options.signal);
   }
 
   /**
@@ -210,6 +205,37 @@ export class OpenFile implements AsyncDisposable {
     });
   }
 
+  async #read(
+    offsetBytes: number,
+    lengthBytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const endBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
+    const bytes = new Uint8Array(Math.max(0, endBytes - offsetBytes));
+    const dataEndBytes = Math.min(endBytes, this.#dataEndBytes);
+    if (!this.#written.covers(Math.max(offsetBytes, this.#filledEndBytes), dataEndBytes)) {
+      await this.#fillHoles(this.#dataEndBytes, signal);
+    }
+    const dataBytes = Math.max(0, dataEndBytes - offsetBytes);
+    await this.#eachPiece(offsetBytes, dataBytes, signal, async (piece) => {
+      const part = await this.#options.objects.read(this.#objects, piece, signal);
+      bytes.set(part, piece.offsetInFileBytes - offsetBytes);
+    });
+    return bytes;
+  }
+
+  /**
+   * Whether somebody has cut the file since we looked, so that bytes which are missing are not lost.
+   * Under a writer nobody does.
+   */
+  async #isCut(signal: AbortSignal | undefined): Promise<boolean> {
+    if (this.#options.mode !== "read") return false;
+    const before = this.#attributes.dataEndBytes;
+    const attributes = await this.#options.ending.refresh(signal);
+    this.#attributes = { ...attributes, layout: this.#objects.layout };
+    return attributes.dataEndBytes < before;
+  }
+
   async #writePieces(offsetBytes: number, bytes: Uint8Array, options: WriteOptions): Promise<void> {
     const { signal, sync = false } = options;
     try {
@@ -235,8 +261,7 @@ export class OpenFile implements AsyncDisposable {
     this.#writtenEndBytes = Math.max(this.#writtenEndBytes, offsetBytes + bytes.length);
   }
 
-  /** Runs `task` on every piece, a window of them at once; rejects after all have settled. */
-  async #eachPiece(
+  #eachPiece(
     offsetBytes: number,
     lengthBytes: number,
     signal: AbortSignal | undefined,
@@ -244,38 +269,7 @@ export class OpenFile implements AsyncDisposable {
   ): Promise<void> {
     const { layout } = this.#objects;
     const all = pieces(layout, offsetBytes, lengthBytes, limits.transferBytes);
-    await this.#eachInWindow(all, signal, task);
-  }
-
-  async #eachInWindow<Item>(
-    items: Iterable<Item>,
-    signal: AbortSignal | undefined,
-    task: (item: Item) => Promise<void>,
-  ): Promise<void> {
-    const underWay = new Set<Promise<void>>();
-    let failed: { error: unknown } | undefined;
-    for (const item of items) {
-      try {
-        await this.#window.acquire(1, signal);
-      } catch {
-        // Only the signal ends the wait.
-        failed ??= { error: interrupted(signal!) };
-        break;
-      }
-      if (failed) {
-        this.#window.release();
-        break;
-      }
-      const running = task(item)
-        .catch((error) => void (failed ??= { error }))
-        .finally(() => {
-          this.#window.release();
-          underWay.delete(running);
-        });
-      underWay.add(running);
-    }
-    await Promise.all(underWay);
-    if (failed) throw failed.error;
+    return this.#window.each(all, signal, task);
   }
 
   async #close(signal: AbortSignal | undefined): Promise<void> {
@@ -346,7 +340,7 @@ export class OpenFile implements AsyncDisposable {
     const beforeBytes = this.#filledEndBytes;
     if (!this.#written.covers(beforeBytes, endBytes)) {
       const seqs = growingObjects(this.#objects.layout, beforeBytes, endBytes);
-      await this.#eachInWindow(seqs, signal, async ({ seq, lengthBytes }) => {
+      await this.#window.each(seqs, signal, async ({ seq, lengthBytes }) => {
         await named(
           `write to "${this.path}"`,
           () => this.#options.objects.extend(this.#objects, seq, lengthBytes, signal),

@@ -57,6 +57,11 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
   #queue: PendingCommit[] = [];
   /** What is being committed or synced. */
   #batch: PendingCommit[] = [];
+  /**
+   * What the batch that is being committed has written to single keys and SQLite does not have yet.
+   * Transactions of a batch often write the same key, as a directory's time; the last write counts.
+   */
+  readonly #batchWrites = new Map<Key, Uint8Array | undefined>();
   /** So many of the queue get a batch of their own. */
   #singleCommits = 0;
   #committing: Promise<void> | undefined;
@@ -114,10 +119,12 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
   // ── reading ──────────────────────────────────────────────────────────────────────────────────
 
   get(key: Key): Uint8Array | undefined {
+    if (this.#batchWrites.has(key)) return this.#batchWrites.get(key);
     return this.#reading(() => this.#database.get(key));
   }
 
   getRange(range: KeyRange, limit: number, reverse: boolean): KeyValue[] {
+    this.#flushBatchWrites();
     return this.#reading(() => this.#database.getRange(range, limit, reverse));
   }
 
@@ -257,11 +264,13 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
       const accepted = batch.filter((pending) => !refused.has(pending));
       const raisesStamp = accepted.some(({ transaction }) => transaction.hasWriteConflictRanges);
       if (raisesStamp) this.#database.raiseConflictStamp();
+      this.#flushBatchWrites();
       this.#database.commit();
       this.#signal.raise();
       if (raisesStamp) this.#conflictStamp++;
       return accepted;
     } catch (error) {
+      this.#batchWrites.clear();
       this.#database.rollback();
       this.recent.revertTo(versionBefore);
       if (!isSqliteError(error, "full")) throw error;
@@ -272,12 +281,21 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
   }
 
   #apply(transaction: BufferedTransaction, { clearedRanges, values }: ResolvedWrites): void {
+    if (clearedRanges.length > 0) this.#flushBatchWrites();
     for (const range of clearedRanges) this.#database.deleteRange(range);
-    for (const { key, value } of values) {
+    for (const { key, value } of values) this.#batchWrites.set(key, value);
+    this.recent.record(transaction.writtenKeys(), transaction.writtenRanges());
+  }
+
+  /** In key order, so that neighbours in the tree are written one after the other. */
+  #flushBatchWrites(): void {
+    if (this.#batchWrites.size === 0) return;
+    for (const key of [...this.#batchWrites.keys()].sort()) {
+      const value = this.#batchWrites.get(key);
       if (value === undefined) this.#database.delete(key);
       else this.#database.put(key, value);
     }
-    this.recent.record(transaction.writtenKeys(), transaction.writtenRanges());
+    this.#batchWrites.clear();
   }
 
   /**

@@ -223,3 +223,30 @@ Deno.test("close() after a write that failed at the end keeps what was written b
     assert.deepEqual(await readFile(fileSystem, "/f"), bytes(100, 1));
   });
 });
+
+Deno.test("read() of a file that was cut since it was opened ends where it ends now", async () => {
+  await withCluster({ osts: 2 }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await writeFile(fileSystem, "/f", bytes(1000, 1));
+    await using file = await fileSystem.open("/f");
+    await fileSystem.setAttributes("/f", { sizeBytes: 10 });
+    await cluster.sleep(2_000);
+    assert.deepEqual(await file.read(0, 1000), bytes(10, 1));
+    assert.equal(file.sizeBytes, 10);
+    await fileSystem.setAttributes("/f", { sizeBytes: 0 });
+    await fileSystem.setAttributes("/f", { sizeBytes: 20 });
+    await cluster.sleep(2_000);
+    assert.deepEqual(await file.read(0, 1000), bytes(20, 0));
+  });
+});
+
+Deno.test("read() of a file that was removed since it was opened says so", async () => {
+  await withCluster({ osts: 2 }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await writeFile(fileSystem, "/f", bytes(1000, 1));
+    await using file = await fileSystem.open("/f");
+    await fileSystem.unlink("/f");
+    await cluster.eventually(() => cluster.usage().objects === 0, 5_000);
+    await assert.rejects(file.read(0, 1000), { code: "ENOENT", message: /Cannot read "\/f"/ });
+  });
+});

@@ -17,6 +17,11 @@ async function makeFile(path: string, text: string): Promise<void> {
   assert.equal(code, 0, stderr);
 }
 
+Deno.test("the first file of a cluster that is ready is striped over all its OSTs", async () => {
+  await client.ok("touch", "/first");
+  assert.equal((await client.json("getstripe", "/first")).stripeCount, 4);
+});
+
 // ── attributes ─────────────────────────────────────────────────────────────────────────────────
 
 Deno.test("client touch makes files, and sets times to now", async () => {

@@ -6,7 +6,8 @@ import { dirname, join } from "node:path";
 import { decode } from "@msgpack/msgpack";
 import type { Command } from "commander";
 import * as v from "valibot";
-import { buildProgram, type ProgramContext } from "../../commands/program.ts";
+import type { ProgramContext } from "../../commands/context.ts";
+import { buildProgram } from "../../commands/program.ts";
 import * as mds from "../../mds/schema.ts";
 import { MgsSchema } from "../../mgs/schema.ts";
 import { fileNameOf, prefixOf } from "../../oss/file_names.ts";
@@ -175,7 +176,7 @@ function mdsSamples(): [string, Uint8Array | undefined][] {
     [keys.inode(2), mds.encodeInode(sampleInode)],
     [keys.child(1, "a"), mds.encodeChild({ ino: 2, type: "file" })],
     [keys.directoryLinks(1), undefined],
-    [keys.directoryMtime(1), mds.encodeTime(0n)],
+    [keys.directoryTimes(1), mds.encodeDirectoryTimes({ mtimeNs: 0n, ctimeNs: 0n })],
     [keys.nextIno, mds.encodeNumber(2)],
     [keys.inodeCount, undefined],
     [keys.session(id), mds.encodeSession({ expiresAtMs: 0, over: false })],
@@ -322,7 +323,9 @@ Deno.test("documents give limits the values of shared/limits.ts", () => {
     const inTables = tablesOf(document).filter(([head]) => head?.[0] === "limit")
       .flatMap(([, ...rows]) => rows.map(([name, value]) => [codesIn(name!)[0]!, value!]));
     const inText = [...document.matchAll(/`(\w+)`\s+\(([^)]*)\)/g)]
-      .map(([, name, value]) => [name!, value!]).filter(([name]) => name! in limits);
+      .map(([, name, value]) => [name!, value!.replace(/\s+/g, " ")]).filter(([name]) =>
+        name! in limits
+      );
     for (const [name, value] of [...inTables, ...inText] as [string, string][]) {
       const expected = limits[name as keyof typeof limits];
       assert.equal(valueOfLimit(name, value), expected, `${path}: ${name} is ${value}`);
