@@ -24,13 +24,16 @@ export interface MetadataClientOptions {
   readonly log: Logger;
 }
 
+type Release = (stop?: AbortSignal) => Promise<unknown>;
+
 export class MetadataClient implements AsyncDisposable {
   readonly #options: MetadataClientOptions;
   /** Spreads clients over the mds. */
   readonly #spread: number;
   #session: Session;
   /** What could not be given up yet; tried again whenever the session is renewed. */
-  #unreleased: (() => Promise<unknown>)[] = [];
+  #unreleased: Release[] = [];
+  #closed = false;
 
   constructor(options: MetadataClientOptions) {
     this.#options = options;
@@ -91,11 +94,12 @@ export class MetadataClient implements AsyncDisposable {
   ): Promise<void> {
     const { environment, log } = this.#options;
     const session = this.#session;
-    const attempt = () =>
+    const attempt = (stop?: AbortSignal) =>
       withDeadline(
         environment.clock,
         limits.closeSessionTimeoutMs,
         (signal) => this.mutate(name, request, signal),
+        stop,
       );
     try {
       await attempt();
@@ -113,6 +117,7 @@ export class MetadataClient implements AsyncDisposable {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#session.close();
   }
 
@@ -121,22 +126,25 @@ export class MetadataClient implements AsyncDisposable {
   }
 
   async #replaceSession(old = this.#session): Promise<void> {
+    if (this.#closed) throw new RustreError("SHUTTING_DOWN", "The client is closed");
     if (this.#session !== old) return;
     this.#session = this.#newSession();
     this.#unreleased = [];
     await old.close();
   }
 
-  async #releaseAgain(): Promise<void> {
+  /** Those that fail again wait for the next time; a request that is refused for good is dropped. */
+  async #releaseAgain(stop: AbortSignal): Promise<void> {
     const attempts = this.#unreleased;
-    try {
-      while (attempts[0] && attempts === this.#unreleased) {
-        await attempts[0]();
-        attempts.shift();
+    for (let left = attempts.length; left > 0 && attempts === this.#unreleased; left--) {
+      const attempt = attempts.shift()!;
+      try {
+        await attempt(stop);
+      } catch (error) {
+        if (!isRustreError(error)) throw error;
+        this.#options.log.debug("Cannot release yet", { reason: error.message });
+        if (error.retry !== "never") attempts.push(attempt);
       }
-    } catch (error) {
-      if (!isRustreError(error)) throw error;
-      this.#options.log.debug("Cannot release yet", { reason: error.message });
     }
   }
 
@@ -148,7 +156,7 @@ export class MetadataClient implements AsyncDisposable {
       },
       renew: async (clientId: string, signal: AbortSignal) => {
         await this.call("renewSession", { clientId }, signal);
-        await this.#releaseAgain();
+        await this.#releaseAgain(signal);
       },
       close: async (clientId: string) => {
         const timeoutMs = limits.closeSessionTimeoutMs;

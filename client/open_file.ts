@@ -218,7 +218,10 @@ export class OpenFile implements AsyncDisposable {
     }
     const dataBytes = Math.max(0, dataEndBytes - offsetBytes);
     await this.#eachPiece(offsetBytes, dataBytes, signal, async (piece) => {
-      const part = await this.#options.objects.read(this.#objects, piece, signal);
+      const part = await named(
+        `read "${this.path}"`,
+        () => this.#options.objects.read(this.#objects, piece, signal),
+      );
       bytes.set(part, piece.offsetInFileBytes - offsetBytes);
     });
     return bytes;

@@ -154,7 +154,7 @@ export class Collector implements AsyncDisposable {
       if (inode) await this.#cutObjects(map, inode, beforeBytes);
     } catch (error) {
       if (!isRustreError(error)) throw error;
-      log.info("Cannot cut a truncated file yet", { ino, reason: error.message });
+      log.debug("Cannot cut a truncated file yet", { ino, reason: error.message });
       return;
     }
     await transact(this.#context, async (transaction) => {

@@ -78,20 +78,7 @@ function escapeCharacter(character: string): string {
   return JSON.stringify(character).slice(1, -1);
 }
 
-/** Columns that are as wide as they have to be, two spaces between them. */
-export function formatTable(
-  rows: readonly (readonly string[])[],
-  { right = [] }: { right?: readonly number[] } = {},
-): string[] {
-  const widths: number[] = [];
-  for (const row of rows) {
-    for (const [column, cell] of row.entries()) {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
-    }
-  }
-  return rows.map((row) => alignRow(row, widths, right).trimEnd());
-}
-
+/** One row of a listing that streams, so that its widths are given. */
 export function alignRow(
   row: readonly string[],
   widths: readonly number[],

@@ -5,7 +5,7 @@ import type { Target, Usage } from "../../shared/model.ts";
 import { treeUsage } from "../transfer/tree_usage.ts";
 import { remotePaths } from "./arguments.ts";
 import { formatBytes } from "./format.ts";
-import { formatTable } from "./output.ts";
+import { formatTable } from "./table.ts";
 import type { Job } from "./session.ts";
 
 export function df(): Job {

@@ -82,58 +82,26 @@ export function describe({ map, heartbeatAgesMs }: ClusterStatus) {
 // ── text ───────────────────────────────────────────────────────────────────────────────────────
 
 async function formatStatus(status: ClusterStatus): Promise<string> {
-  const { default: Table } = await import("cli-table3");
+  const { formatTable } = await import("./table.ts");
+  const { formatBytes } = await import("./format.ts");
   const { clusterName, clusterId, epoch, mgs, mds, osts } = describe(status);
-  const table = new Table({
-    head: ["SERVER", "ADDRESS", "STATE", "VERSION", "CAPACITY", "USED", "FREE", "HEARTBEAT"],
-    chars: noBorders,
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 2 },
-    colAligns: ["left", "left", "left", "left", "right", "right", "right", "right"],
-  });
-  const add = (name: string, server: DescribedServer, space: readonly string[]) => {
+  const row = (name: string, server: DescribedServer, space: readonly string[]) => {
     const age = formatAge(server.heartbeatAgeMs);
-    table.push([name, server.address, server.state, server.version, ...space, age]);
+    return [name, server.address, server.state, server.version, ...space, age];
   };
-  for (const server of mgs) add("mgs", server, ["", "", ""]);
-  for (const server of mds) add("mds", server, ["", "", ""]);
-  for (const ost of osts) {
-    const { capacityBytes, usedBytes, freeBytes } = ost;
-    add(`ost ${ost.index}`, ost, [capacityBytes, usedBytes, freeBytes].map(formatBytes));
-  }
-  return `cluster ${clusterName} (${clusterId}), map epoch ${epoch}\n${table.toString()}`;
+  const rows = [
+    ["SERVER", "ADDRESS", "STATE", "VERSION", "CAPACITY", "USED", "FREE", "HEARTBEAT"],
+    ...mgs.map((server) => row("mgs", server, ["", "", ""])),
+    ...mds.map((server) => row("mds", server, ["", "", ""])),
+    ...osts.map((ost) => {
+      const space = [ost.capacityBytes, ost.usedBytes, ost.freeBytes].map(formatBytes);
+      return row(`ost ${ost.index}`, ost, space);
+    }),
+  ];
+  const title = `cluster ${clusterName} (${clusterId}), map epoch ${epoch}`;
+  return [title, ...formatTable(rows, { right: [4, 5, 6, 7] })].join("\n");
 }
-
-const noBorders = Object.fromEntries(
-  [
-    "top",
-    "top-mid",
-    "top-left",
-    "top-right",
-    "bottom",
-    "bottom-mid",
-    "bottom-left",
-    "bottom-right",
-    "left",
-    "left-mid",
-    "mid",
-    "mid-mid",
-    "right",
-    "right-mid",
-    "middle",
-  ].map((name) => [name, ""]),
-);
 
 function formatAge(ageMs: number | undefined): string {
   return ageMs === undefined ? "-" : `${(ageMs / 1000).toFixed(1)} s`;
-}
-
-function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }

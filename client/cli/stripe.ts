@@ -19,7 +19,8 @@ import {
   formatTime,
   replicasOf,
 } from "./format.ts";
-import { formatTable, type Output } from "./output.ts";
+import type { Output } from "./output.ts";
+import { formatTable } from "./table.ts";
 import { Owners } from "./owners.ts";
 import type { ClientSession, Job } from "./session.ts";
 

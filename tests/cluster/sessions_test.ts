@@ -225,6 +225,22 @@ Deno.test("a client that closes while its session is being opened leaves nothing
   });
 });
 
+Deno.test("a client that is closed starts no new session", async () => {
+  await withCluster({}, async (cluster) => {
+    const client = cluster.connect("closed");
+    const fileSystem = client.fileSystem(root);
+    await fileSystem.mkdir("/a");
+    cluster.network.freeze("closed");
+    const underWay = fileSystem.mkdir("/b");
+    const closing = client.close();
+    cluster.network.freeze("closed", false);
+    await closing;
+    await underWay.catch((error) => assert.equal(error.code, "SHUTTING_DOWN"));
+    await assert.rejects(fileSystem.mkdir("/c"), { code: "SHUTTING_DOWN" });
+    assert.deepEqual(keysOf(await leftovers(cluster), "session").length, 0);
+  });
+});
+
 Deno.test("a handle that could not be given up is given up later, while its client lives", async () => {
   await withCluster({}, async (cluster) => {
     const fileSystem = cluster.fileSystem();

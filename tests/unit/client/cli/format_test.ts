@@ -6,7 +6,7 @@ import {
   formatMode,
   formatTime,
 } from "../../../../client/cli/format.ts";
-import { formatTable } from "../../../../client/cli/output.ts";
+import { formatTable } from "../../../../client/cli/table.ts";
 import { formatDuration } from "../../../../client/cli/progress.ts";
 import { describeMap } from "../../../../client/cli/stripe.ts";
 import { limits } from "../../../../shared/limits.ts";
