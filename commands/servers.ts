@@ -7,7 +7,14 @@ import { limits } from "../shared/limits.ts";
 import { loggerOf } from "../shared/logging.ts";
 import { parsed } from "./globals.ts";
 import type { ProgramContext } from "./context.ts";
-import { commonOptions, type HostAndPort, runServer, unlessStopped } from "./run_server.ts";
+import {
+  type CommonOptions,
+  commonOptions,
+  type HostAndPort,
+  runServer,
+  unlessStopped,
+} from "./run_server.ts";
+import type { Store } from "../shared/store/store.ts";
 
 interface ServerFlags {
   readonly listen: Address;
@@ -39,7 +46,7 @@ export function advertiseOption(): Option {
 }
 
 function storeOption(): Option {
-  return new Option("--store <URL>", "where the state is: sqlite:PATH, fdb:CLUSTER_FILE, memory:")
+  return new Option("--store <URL>", "where the state is: sqlite:PATH, or memory: to forget it")
     .makeOptionMandatory();
 }
 
@@ -50,24 +57,10 @@ function mgsCommand(context: ProgramContext): Command {
     .addOption(storeOption())
     .addOption(advertiseOption())
     .action((flags: StoreFlags, command: Command) =>
-      runServer(context, async () => {
+      runOnStore(context, flags, command, async (options) => {
         const { startMgs } = await import("../mgs/start.ts");
-        const { openStore } = await import("../shared/store/open.ts");
-        const { environment } = context;
-        const common = commonOptions(context, context.globalsOf(command), flags.advertise);
-        await using started = new AsyncDisposableStack();
-        const store = await openStore(flags.store, environment.clock);
-        started.defer(() => store.close());
-        const mgs = started.use(
-          await startMgs({
-            ...common,
-            store,
-            listen: flags.listen,
-            nodeId: randomHex(environment.random, 16),
-            log: loggerOf("mgs"),
-          }),
-        );
-        return running(`mgs=${formatAddress(mgs.address)}`, started);
+        const server = await startMgs({ ...options, log: loggerOf("mgs") });
+        return { server, ready: `mgs=${formatAddress(server.address)}` };
       })
     );
 }
@@ -79,28 +72,54 @@ function mdsCommand(context: ProgramContext): Command {
     .addOption(storeOption())
     .addOption(advertiseOption())
     .action((flags: StoreFlags, command: Command) =>
-      runServer(context, async () => {
+      runOnStore(context, flags, command, async (options) => {
         const { startMds } = await import("../mds/start.ts");
-        const { openStore } = await import("../shared/store/open.ts");
-        const { environment } = context;
-        const common = commonOptions(context, context.globalsOf(command), flags.advertise);
-        await using started = new AsyncDisposableStack();
-        const store = await openStore(flags.store, environment.clock);
-        started.defer(() => store.close());
-        const mds = started.use(
-          await startMds({
-            ...common,
-            store,
-            listen: flags.listen,
-            nodeId: randomHex(environment.random, 16),
-            rootOwner: ownIds(),
-            log: loggerOf("mds"),
-          }),
-        );
-        await unlessStopped(mds.registered, context.signal);
-        return running(`mds=${formatAddress(mds.address)}`, started);
+        const server = await startMds({ ...options, rootOwner: ownIds(), log: loggerOf("mds") });
+        return {
+          server,
+          registered: server.registered,
+          ready: `mds=${formatAddress(server.address)}`,
+        };
       })
     );
+}
+
+interface StoreServerOptions extends CommonOptions {
+  readonly store: Store;
+  readonly listen: Address;
+  readonly nodeId: string;
+}
+
+interface StoreServer {
+  readonly server: AsyncDisposable;
+  /** Where the server is not in the map yet: resolves when it is. */
+  readonly registered?: Promise<void>;
+  readonly ready: string;
+}
+
+/** Runs a server on a store that is opened for it, and closed after it. */
+function runOnStore(
+  context: ProgramContext,
+  flags: StoreFlags,
+  command: Command,
+  start: (options: StoreServerOptions) => Promise<StoreServer>,
+): Promise<void> {
+  return runServer(context, async () => {
+    const { openStore } = await import("../shared/store/open.ts");
+    const { environment, signal } = context;
+    await using started = new AsyncDisposableStack();
+    const store = await openStore(flags.store, environment.clock);
+    started.defer(() => store.close());
+    const { server, registered, ready } = await start({
+      ...commonOptions(context, context.globalsOf(command), flags.advertise),
+      store,
+      listen: flags.listen,
+      nodeId: randomHex(environment.random, 16),
+    });
+    started.use(server);
+    if (registered) await unlessStopped(registered, signal);
+    return running(ready, started);
+  });
 }
 
 function ossCommand(context: ProgramContext): Command {
