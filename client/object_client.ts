@@ -10,6 +10,7 @@ import type { ClusterMap, Layout, Target } from "../shared/model.ts";
 import type { RpcClient } from "../shared/rpc/client.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
 import { retrying } from "../shared/rpc/retry.ts";
+import type { UnsyncedGroup, WriteAnswer } from "./unsynced_objects.ts";
 
 export interface ObjectClientOptions {
   readonly environment: Environment;
@@ -45,15 +46,16 @@ export class ObjectClient {
     );
   }
 
-  /** Writes one piece to all its replicas; with `sync` onto their disks. */
+  /** Writes one piece to all its replicas, which answer; with `sync` onto their disks. */
   async write(
     file: FileObjects,
     piece: Piece,
     bytes: Uint8Array,
     options: { sync: boolean; signal?: AbortSignal | undefined },
-  ): Promise<void> {
-    await this.#retrying(options.signal, (map, { timeoutMs }) => {
-      const [primary, ...replicas] = this.#writableTargets(map, file, piece.seq);
+  ): Promise<WriteAnswer[]> {
+    return await this.#retrying(options.signal, async (map, { timeoutMs }) => {
+      const targets = this.#writableTargets(map, file, piece.seq);
+      const [primary, ...replicas] = targets;
       if (!primary) throw new RustreError("EINVAL", "Cannot write: the layout has no OST");
       const request = {
         epoch: map.epoch,
@@ -63,58 +65,51 @@ export class ObjectClient {
         sync: options.sync,
       };
       const call = { payload: bytes, signal: options.signal, timeoutMs };
-      return this.#options.rpc.call(
+      const { verifiers } = await this.#options.rpc.call(
         endpointOfTarget(primary),
         ossService,
         "writeObject",
         request,
         call,
       );
+      return targets.map(({ index }, position) => answerOf(index, verifiers[position]));
     });
   }
 
-  /** Makes an object at least so long, on all its replicas; what it gains are zeros. */
+  /** Makes an object at least so long, on all its replicas, which answer; it gains zeros. */
   async extend(
     file: FileObjects,
     seq: number,
     lengthBytes: number,
     signal?: AbortSignal,
-  ): Promise<void> {
-    await this.#retrying(signal, async (map, { timeoutMs }) => {
+  ): Promise<WriteAnswer[]> {
+    return await this.#retrying(signal, (map, { timeoutMs }) => {
       const object = objectId(file.ino, seq);
       const request = { epoch: map.epoch, object, lengthBytes, extend: true };
-      await Promise.all(
-        this.#writableTargets(map, file, seq).map((target) =>
-          this.#options.rpc.call(endpointOfTarget(target), ossService, "resizeObject", request, {
-            signal,
-            timeoutMs,
-          })
-        ),
+      const call = { signal, timeoutMs };
+      return Promise.all(
+        this.#writableTargets(map, file, seq).map(async (target) => {
+          const endpoint = endpointOfTarget(target);
+          const { rpc } = this.#options;
+          const { verifier } = await rpc.call(endpoint, ossService, "resizeObject", request, call);
+          return { targetIndex: target.index, verifier };
+        }),
       );
     });
   }
 
-  /** Puts objects and their directory entries onto the disks of all their replicas. */
-  async sync(file: FileObjects, seqs: Iterable<number>, signal?: AbortSignal): Promise<void> {
-    const objectsByTarget = new Map<number, string[]>();
-    for (const seq of seqs) {
-      for (const index of targetsOfObject(file.layout, seq)) {
-        const objects = objectsByTarget.get(index) ?? [];
-        objects.push(objectId(file.ino, seq));
-        objectsByTarget.set(index, objects);
-      }
-    }
-    await Promise.all(
-      [...objectsByTarget].map(([index, objects]) => this.#syncTarget(index, objects, signal)),
-    );
-  }
-
-  async #syncTarget(index: number, objects: string[], signal?: AbortSignal): Promise<void> {
+  /**
+   * Puts objects and their directory entries onto the disk of one of their OSTs. WRITES_LOST where
+   * it may have lost what it answered.
+   */
+  async sync(file: FileObjects, group: UnsyncedGroup, signal?: AbortSignal): Promise<void> {
+    const { targetIndex, verifier } = group;
+    const objects = [...group.seqs].map((seq) => objectId(file.ino, seq));
     for (let first = 0; first < objects.length; first += limits.objectsPerSyncMax) {
       const batch = objects.slice(first, first + limits.objectsPerSyncMax);
       await this.#retrying(signal, (map, { timeoutMs }) => {
-        const endpoint = endpointOfTarget(requireUp(targetOf(map, index)));
-        const request = { epoch: map.epoch, objects: batch };
+        const endpoint = endpointOfTarget(requireUp(targetOf(map, targetIndex)));
+        const request = { epoch: map.epoch, objects: batch, verifier };
         const call = { signal, timeoutMs };
         return this.#options.rpc.call(endpoint, ossService, "syncObjects", request, call);
       });
@@ -194,6 +189,11 @@ export class ObjectClient {
       return attempt(map, { isFirst: tryNumber === 0, timeoutMs });
     });
   }
+}
+
+function answerOf(targetIndex: number, verifier: string | undefined): WriteAnswer {
+  if (verifier !== undefined) return { targetIndex, verifier };
+  throw new RustreError("BAD_FRAME", `The answer to a write has no verifier of OST ${targetIndex}`);
 }
 
 function isDown(target: Target): RustreError {

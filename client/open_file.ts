@@ -16,6 +16,7 @@ import { Semaphore } from "../shared/semaphore.ts";
 import { named } from "./named_errors.ts";
 import type { FileObjects, ObjectClient } from "./object_client.ts";
 import { TransferWindow } from "./transfer_window.ts";
+import { UnsyncedObjects } from "./unsynced_objects.ts";
 import { WrittenRanges } from "./written_ranges.ts";
 
 /** What the end of a file's life calls; file_system.ts gives it, bound to the file. */
@@ -61,8 +62,7 @@ export class OpenFile implements AsyncDisposable {
   #filledEndBytes: number;
   #written = new WrittenRanges();
   readonly #writesUnderWay = new Set<Promise<void>>();
-  /** Objects written since they were last synced. */
-  readonly #unsynced = new Set<number>();
+  readonly #unsynced = new UnsyncedObjects();
   /** Something was written that the mds has not been told of. */
   #changed = false;
   #state: "open" | "closing" | "closed" = "open";
@@ -134,8 +134,9 @@ export class OpenFile implements AsyncDisposable {
   }
 
   /**
-   * Every write that has returned is on the disks of all replicas, and for an existing file its size
-   * is known to all clients.
+   * Every write that has succeeded is on the disks of all replicas, and for an existing file its
+   * size is known to all clients. WRITES_LOST where an OST may have lost some of them: then no sync
+   * nor close of this open file succeeds any more.
    */
   async sync(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     this.#requireOpen("sync");
@@ -245,16 +246,11 @@ export class OpenFile implements AsyncDisposable {
       await this.#eachPiece(offsetBytes, bytes.length, signal, async (piece) => {
         const from = piece.offsetInFileBytes - offsetBytes;
         const part = bytes.subarray(from, from + piece.lengthBytes);
-        try {
-          await named(
-            `write to "${this.path}"`,
-            () => this.#options.objects.write(this.#objects, piece, part, { sync, signal }),
-          );
-        } finally {
-          // Not before it has ended: a sync meanwhile may come before it on the OST. One that
-          // failed may have been carried out in part.
-          if (!sync) this.#unsynced.add(piece.seq);
-        }
+        const answers = await named(
+          `write to "${this.path}"`,
+          () => this.#options.objects.write(this.#objects, piece, part, { sync, signal }),
+        );
+        if (!sync) this.#unsynced.add(piece.seq, answers);
       });
     } finally {
       this.#changed ||= bytes.length > 0;
@@ -321,18 +317,15 @@ export class OpenFile implements AsyncDisposable {
   /** Puts the data up to `endBytes` on disk; above it lies at most what a failed write left. */
   async #syncObjects(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
     await this.#fillHoles(endBytes, signal);
-    const count = objectCount(this.#objects.layout, endBytes);
-    const seqs = [...this.#unsynced].filter((seq) => seq < count);
-    for (const seq of seqs) this.#unsynced.delete(seq);
-    try {
-      await named(
-        `sync "${this.path}"`,
-        () => this.#options.objects.sync(this.#objects, seqs, signal),
-      );
-    } catch (error) {
-      for (const seq of seqs) this.#unsynced.add(seq);
-      throw error;
-    }
+    const { layout } = this.#objects;
+    await named(
+      `sync "${this.path}"`,
+      () =>
+        this.#unsynced.sync(
+          objectCount(layout, endBytes),
+          (group) => this.#options.objects.sync(this.#objects, group, signal),
+        ),
+    );
   }
 
   /**
@@ -344,11 +337,11 @@ export class OpenFile implements AsyncDisposable {
     if (!this.#written.covers(beforeBytes, endBytes)) {
       const seqs = growingObjects(this.#objects.layout, beforeBytes, endBytes);
       await this.#window.each(seqs, signal, async ({ seq, lengthBytes }) => {
-        await named(
+        const answers = await named(
           `write to "${this.path}"`,
           () => this.#options.objects.extend(this.#objects, seq, lengthBytes, signal),
         );
-        this.#unsynced.add(seq);
+        this.#unsynced.add(seq, answers);
       });
       this.#written = new WrittenRanges();
     }

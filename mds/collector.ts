@@ -9,7 +9,7 @@ import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
 import { objectCount, objectId, objectLengthBytes, targetsOfObject } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
-import type { RequestOf } from "../shared/rpc/service.ts";
+import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import type { Lease } from "../shared/store/lease.ts";
 import { keyAfter } from "../shared/store/store.ts";
 import { Periodic } from "../shared/periodic.ts";
@@ -181,16 +181,22 @@ export class Collector implements AsyncDisposable {
     }
   }
 
-  /** Durably, for after this nobody remembers that there was something to cut. */
+  /**
+   * Durably, for after this nobody remembers that there was something to cut. WRITES_LOST where the
+   * OST may have lost the cut before it was on disk: the next round cuts again.
+   */
   async #cutObject(
     map: ClusterMap,
     index: number,
     cut: { epoch: number; object: ObjectId; lengthBytes: number },
   ): Promise<void> {
     const { epoch, object } = cut;
-    await this.#callTarget(map, index, "resizeObject", { ...cut, extend: false });
+    const { verifier } = await this.#callTarget(map, index, "resizeObject", {
+      ...cut,
+      extend: false,
+    });
     try {
-      await this.#callTarget(map, index, "syncObjects", { epoch, objects: [object] });
+      await this.#callTarget(map, index, "syncObjects", { epoch, objects: [object], verifier });
     } catch (error) {
       // An object that does not exist is short enough.
       if (!isRustreError(error, "DATA_MISSING")) throw error;
@@ -231,7 +237,7 @@ export class Collector implements AsyncDisposable {
     index: number,
     name: Name,
     request: RequestOf<typeof ossService, Name>,
-  ): Promise<void> {
+  ): Promise<ReplyOf<typeof ossService, Name>> {
     const target = targetOf(map, index);
     if (!isUp(target)) {
       throw new RustreError("TARGET_DOWN", `Cannot reach OST ${index}: it is down`);
@@ -242,6 +248,6 @@ export class Collector implements AsyncDisposable {
     }
     const endpoint = endpointOfTarget(target);
     const { signal } = this.#stop;
-    await this.#context.rpc.call(endpoint, ossService, name, request, { signal });
+    return await this.#context.rpc.call(endpoint, ossService, name, request, { signal });
   }
 }

@@ -188,7 +188,21 @@ export function encodeInode(inode: Inode): Uint8Array {
   return encode(inodeFields(inode));
 }
 
+/**
+ * Directories by the bytes they were decoded from. Engines give the same array again for what is read
+ * often, and these are the directories that every path leads through.
+ */
+const decodedDirectories = new WeakMap<Uint8Array, Inode>();
+
 export function decodeInode(value: Uint8Array): Inode {
+  const known = decodedDirectories.get(value);
+  if (known) return known;
+  const inode = decodeNewInode(value);
+  if (inode.type === "directory") decodedDirectories.set(value, inode);
+  return inode;
+}
+
+function decodeNewInode(value: Uint8Array): Inode {
   return inodeOf(decode("an inode", value, inodeFieldCount).slice(1));
 }
 

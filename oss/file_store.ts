@@ -6,6 +6,7 @@
 // reads one directory, a sync of many new small files syncs few. file_names.ts has the arithmetic.
 
 import { AssertionError } from "../shared/assert.ts";
+import { type Random, randomHex } from "../shared/environment.ts";
 import { RustreError } from "../shared/errors.ts";
 import { parseObjectId } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
@@ -24,11 +25,13 @@ export interface FileObjectStoreOptions {
   readonly directory: string;
   /** For messages. */
   readonly targetIndex: number;
+  readonly random: Random;
   readonly files?: Files;
   readonly openObjectsMax?: number;
 }
 
 export class FileObjectStore implements ObjectStore {
+  readonly writeVerifier: string;
   readonly #files: Files;
   readonly #targetIndex: number;
   readonly #root: string;
@@ -52,6 +55,9 @@ export class FileObjectStore implements ObjectStore {
 
   private constructor(options: FileObjectStoreOptions) {
     this.#files = options.files ?? localFiles;
+    // What was written is in the system's cache, which outlives this process and not the system.
+    // Where the system cannot be told from the one before, every opening might be after a loss.
+    this.writeVerifier = this.#files.bootId() ?? randomHex(options.random, 16);
     this.#targetIndex = options.targetIndex;
     this.#root = `${options.directory}/objects`;
     this.#directories = new ObjectDirectories(this.#files, this.#root);

@@ -21,6 +21,8 @@ export interface Files {
   /** What was made and removed in the directory is on disk. */
   syncDirectory(path: string): Promise<void>;
   space(path: string): { capacityBytes: number; freeBytes: number };
+  /** 32 hexadecimal digits, others after each start of the system; `undefined` where it has none. */
+  bootId(): string | undefined;
 }
 
 /**
@@ -68,6 +70,7 @@ export function reasonOf(error: unknown): { code: ErrorCode; reason: string } {
 }
 
 const { O_CREAT, O_EXCL, O_RDWR } = fs.constants;
+const bootIdPath = "/proc/sys/kernel/random/boot_id";
 
 export const localFiles: Files = {
   open: (path) => unlessCode("ENOENT", () => openFile(path, O_RDWR)),
@@ -106,6 +109,12 @@ export const localFiles: Files = {
   space(path) {
     const { blocks, bavail, bsize } = fs.statfsSync(path);
     return { capacityBytes: blocks * bsize, freeBytes: bavail * bsize };
+  },
+  bootId() {
+    // Linux alone has it. Where it cannot be read, it is as if there were none.
+    if (!fs.existsSync(bootIdPath)) return undefined;
+    const digits = fs.readFileSync(bootIdPath, "utf8").trim().replaceAll("-", "");
+    return /^[0-9a-f]{32}$/.test(digits) ? digits : undefined;
   },
 };
 

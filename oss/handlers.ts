@@ -8,7 +8,7 @@ import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
 import type { Registration } from "../shared/registration.ts";
 import type { ossService } from "../shared/rpc/protocol.ts";
-import type { Call, Handlers, RequestOf } from "../shared/rpc/service.ts";
+import type { Call, Handlers, ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import { DestroyedInodes } from "./destroyed_inodes.ts";
 import type { Epochs } from "./epochs.ts";
 import { missingObject, type ObjectStore } from "./object_store.ts";
@@ -25,6 +25,7 @@ export interface OssContext {
 }
 
 type Request<Name extends keyof typeof ossService["methods"]> = RequestOf<typeof ossService, Name>;
+type Reply<Name extends keyof typeof ossService["methods"]> = ReplyOf<typeof ossService, Name>;
 
 export function ossHandlers(context: OssContext): Handlers<typeof ossService> {
   const oss = new Oss(context);
@@ -52,23 +53,27 @@ class Oss {
    * The range stays locked until the last replica has answered: what overlaps is then written in
    * the same order everywhere.
    */
-  async writeObject(request: Request<"writeObject">, { payload }: Call) {
+  async writeObject(
+    request: Request<"writeObject">,
+    { payload }: Call,
+  ): Promise<Reply<"writeObject">> {
     const { replication, epochs } = this.#context;
     const range = rangeOf(request, payload);
     const replicas = replication.replicasOf(request, await epochs.mapOf(request.epoch));
-    await this.#inTurn(request, range, (ino) =>
+    const verifiers = await this.#inTurn(request, range, (ino) =>
       all([
         this.#writeHere(ino, request, payload),
         ...replicas.map((replica) => replication.forward(replica, request, payload)),
       ]));
-    return {};
+    return { verifiers };
   }
 
-  #writeHere(ino: number, request: Request<"writeObject">, payload: Uint8Array): Promise<void> {
+  #writeHere(ino: number, request: Request<"writeObject">, payload: Uint8Array): Promise<string> {
     const { objects } = this.#context;
     return this.#destroyed.change(ino, async () => {
       await objects.write(request.object, request.offsetBytes, payload);
       if (request.sync) await objects.sync([request.object]);
+      return objects.writeVerifier;
     });
   }
 
@@ -88,14 +93,26 @@ class Oss {
         ino,
         () => objects.resize(request.object, request.lengthBytes, how),
       ));
+    return { verifier: objects.writeVerifier };
+  }
+
+  async syncObjects({ epoch, objects, verifier }: Request<"syncObjects">) {
+    for (const object of objects) this.#destroyed.check(inodeOf(object));
+    await this.#context.epochs.mapOf(epoch);
+    this.#requireKept(verifier);
+    await this.#context.objects.sync(objects);
     return {};
   }
 
-  async syncObjects({ epoch, objects }: Request<"syncObjects">) {
-    for (const object of objects) this.#destroyed.check(inodeOf(object));
-    await this.#context.epochs.mapOf(epoch);
-    await this.#context.objects.sync(objects);
-    return {};
+  /** Throws WRITES_LOST where what was answered with `verifier` may be gone: no sync brings it back. */
+  #requireKept(verifier: string): void {
+    const { objects, targetIndex } = this.#context;
+    if (verifier === objects.writeVerifier) return;
+    throw new RustreError(
+      "WRITES_LOST",
+      `Cannot sync objects: OST ${targetIndex} was restarted and may have lost what was not on ` +
+        "its disk; write it again",
+    );
   }
 
   async statObject({ object }: Request<"statObject">) {
@@ -116,11 +133,11 @@ class Oss {
    * waited for long is refused: its sender has given up, has perhaps sent it again and written
    * something newer since.
    */
-  #inTurn(
+  #inTurn<T>(
     { object, epoch }: { object: ObjectId; epoch: number },
     range: Range,
-    change: (ino: number) => Promise<void>,
-  ): Promise<void> {
+    change: (ino: number) => Promise<T>,
+  ): Promise<T> {
     const { clock, epochs } = this.#context;
     const ino = inodeOf(object);
     this.#destroyed.check(ino);
@@ -161,8 +178,8 @@ function rangeOf({ object, offsetBytes }: Request<"writeObject">, payload: Uint8
 }
 
 /** Waits for all of them, also where one fails; then throws the first failure. */
-async function all(steps: readonly Promise<void>[]): Promise<void> {
-  for (const outcome of await Promise.allSettled(steps)) {
-    if (outcome.status === "rejected") throw outcome.reason;
-  }
+async function all<T>(steps: [Promise<T>, ...Promise<T>[]]): Promise<[T, ...T[]]> {
+  await Promise.allSettled(steps);
+  const [first, ...others] = steps;
+  return [await first, ...await Promise.all(others)];
 }

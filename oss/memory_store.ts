@@ -29,6 +29,7 @@ export class MemoryDisk {
   readonly synced = new Map<ObjectId, Content>();
   /** Pages of `objects`. */
   pageCount = 0;
+  #crashes = 0;
 
   constructor(capacityBytes: number = 2 ** 40) {
     this.capacityBytes = capacityBytes;
@@ -39,6 +40,11 @@ export class MemoryDisk {
     this.objects = new Map([...this.synced].map(([object, content]) => [object, copyOf(content)]));
     this.pageCount = 0;
     for (const content of this.objects.values()) this.pageCount += content.pages.size;
+    this.#crashes++;
+  }
+
+  get writeVerifier(): string {
+    return this.#crashes.toString(16).padStart(32, "0");
   }
 
   get freeBytes(): number {
@@ -51,6 +57,7 @@ function copyOf(content: Content): Content {
 }
 
 export class MemoryObjectStore implements ObjectStore {
+  readonly writeVerifier: string;
   readonly #disk: MemoryDisk;
   readonly #targetIndex: number;
   #closed = false;
@@ -58,6 +65,7 @@ export class MemoryObjectStore implements ObjectStore {
   constructor(options: { targetIndex: number; disk?: MemoryDisk }) {
     this.#disk = options.disk ?? new MemoryDisk();
     this.#targetIndex = options.targetIndex;
+    this.writeVerifier = this.#disk.writeVerifier;
   }
 
   async write(object: ObjectId, offsetBytes: number, bytes: Uint8Array): Promise<void> {

@@ -18,6 +18,13 @@ import type { ObjectId, Usage } from "../shared/model.ts";
  */
 export interface ObjectStore extends AsyncDisposable {
   /**
+   * 32 hexadecimal digits that stay the same while the store is open, and are others when it is
+   * opened after writes that were not synced may have been lost. A writer who finds the verifier of
+   * its writes unchanged after a sync has them on disk.
+   */
+  readonly writeVerifier: string;
+
+  /**
    * Puts bytes at an offset. Makes the object where it does not exist; a gap between its end and
    * the offset reads as zeros. No bytes: makes the object and leaves its length.
    *

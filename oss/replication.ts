@@ -43,13 +43,15 @@ export class Replication {
     });
   }
 
-  /** Writes the same bytes on a replica; the error says which one failed. */
-  async forward(target: Target, request: WriteRequest, payload: Uint8Array): Promise<void> {
+  /** Writes the same bytes on a replica, and gives its verifier; the error says which one failed. */
+  async forward(target: Target, request: WriteRequest, payload: Uint8Array): Promise<string> {
     const { rpc, maps } = this.#options;
     const forwarded = { ...request, replicas: [] };
     try {
+      const endpoint = endpointOfTarget(target);
       const options = { payload, timeoutMs: limits.forwardTimeoutMs };
-      await rpc.call(endpointOfTarget(target), ossService, "writeObject", forwarded, options);
+      const reply = await rpc.call(endpoint, ossService, "writeObject", forwarded, options);
+      return reply.verifiers[0];
     } catch (error) {
       if (!isRustreError(error)) throw error;
       // Then the replica has a newer map than we have.

@@ -72,7 +72,11 @@ export class TargetDirectory implements TargetStorage {
     const { targetIndex } = owner;
     const identity = this.#read(targetIndex) ?? await this.#claim(owner);
     this.#refuseOthers(identity, owner);
-    const objects = await FileObjectStore.open({ directory: this.#directory, targetIndex });
+    const objects = await FileObjectStore.open({
+      directory: this.#directory,
+      targetIndex,
+      random: this.#random,
+    });
     return { nodeId: identity.nodeId, objects };
   }
 

@@ -90,6 +90,7 @@ const errorTable = {
   // 1400: objects
   DATA_MISSING: kind(1400, 5, "bytes that should be there are missing"),
   OBJECT_GONE: kind(1401, 116, "the object's file was deleted"),
+  WRITES_LOST: kind(1402, 5, "writes that were not synced may be lost", "never", "unknown"),
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof errorTable;

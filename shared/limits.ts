@@ -124,6 +124,10 @@ export const limits = {
   storeBatchBytesMax: 16 * MiB,
   /** A snapshot that no new transaction renews is given back after this. */
   storeSnapshotMs: 50,
+  /** Values that one generation of the cache of values holds; there are two. */
+  storeCachedValues: 4096,
+  /** Larger values are not kept there. */
+  storeCachedValueBytesMax: 1 * KiB,
   /** SQLite's page cache, of each process. */
   storeCacheBytes: 64 * MiB,
   /**

@@ -316,12 +316,16 @@ export const mdsService = service("mds", {
 
 const objectOf = { epoch: epochSchema, object: objectIdSchema };
 
+/** Of an OST: changes whenever writes to it that were not synced may have been lost. */
+const verifierSchema = idSchema;
+
 export const ossService = service("oss", {
   probe,
   /**
    * Writes the payload at an offset of an object that is made where it does not exist, here and on
    * `replicas`, in the order in which this OST got overlapping writes. The reply means that all
-   * have it, and with `sync` that all have it on disk, with its directory entry.
+   * have it, and with `sync` that all have it on disk, with its directory entry. `verifiers`: of
+   * this OST and then of `replicas`, in their order.
    */
   writeObject: uploadMethod(
     0x0301,
@@ -331,7 +335,12 @@ export const ossService = service("oss", {
       replicas: v.pipe(v.array(targetIndexSchema), v.maxLength(limits.replicasMax)),
       sync: v.boolean(),
     }),
-    nothing,
+    v.object({
+      verifiers: v.pipe(
+        v.tupleWithRest([verifierSchema], verifierSchema),
+        v.maxLength(1 + limits.replicasMax),
+      ),
+    }),
   ),
   /** Exactly the asked bytes, or DATA_MISSING. */
   readObject: downloadMethod(
@@ -351,14 +360,18 @@ export const ossService = service("oss", {
   resizeObject: method(
     0x0303,
     v.object({ ...objectOf, lengthBytes: bytesSchema, extend: v.boolean() }),
-    nothing,
+    v.object({ verifier: verifierSchema }),
   ),
-  /** The objects and their directory entries are on this OST's disk. */
+  /**
+   * The objects and their directory entries are on this OST's disk, with every change that was
+   * answered with `verifier`. WRITES_LOST where it is not the OST's any more.
+   */
   syncObjects: method(
     0x0304,
     v.object({
       epoch: epochSchema,
       objects: v.pipe(v.array(objectIdSchema), v.maxLength(limits.objectsPerSyncMax)),
+      verifier: verifierSchema,
     }),
     nothing,
   ),

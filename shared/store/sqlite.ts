@@ -22,6 +22,7 @@ import {
   openSqliteDatabase,
   type SqliteDatabase,
 } from "./sqlite_database.ts";
+import { ValueCache } from "./value_cache.ts";
 import type { Key, KeyRange, KeyValue, OpenTransaction, Store } from "./store.ts";
 
 /** A commit that waits for its batch. */
@@ -62,6 +63,7 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
    * Transactions of a batch often write the same key, as a directory's time; the last write counts.
    */
   readonly #batchWrites = new Map<Key, Uint8Array | undefined>();
+  readonly #cache = new ValueCache();
   /** So many of the queue get a batch of their own. */
   #singleCommits = 0;
   #committing: Promise<void> | undefined;
@@ -120,7 +122,11 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
 
   get(key: Key): Uint8Array | undefined {
     if (this.#batchWrites.has(key)) return this.#batchWrites.get(key);
-    return this.#reading(() => this.#database.get(key));
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) return cached;
+    const value = this.#reading(() => this.#database.get(key));
+    if (value !== undefined) this.#cache.add(key, value);
+    return value;
   }
 
   getRange(range: KeyRange, limit: number, reverse: boolean): KeyValue[] {
@@ -167,6 +173,7 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
   #noticeForeignCommits(): boolean {
     const dataVersion = this.#database.dataVersion();
     if (dataVersion === this.#dataVersion) return false;
+    this.#cache.clear();
     const stamp = this.#database.conflictStamp();
     this.#foreignVersion = this.recent.record([], []);
     if (stamp !== this.#conflictStamp) this.#unverifiableVersion = this.#foreignVersion;
@@ -271,6 +278,7 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
       return accepted;
     } catch (error) {
       this.#batchWrites.clear();
+      this.#cache.clear();
       this.#database.rollback();
       this.recent.revertTo(versionBefore);
       if (!isSqliteError(error, "full")) throw error;
@@ -282,7 +290,10 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
 
   #apply(transaction: BufferedTransaction, { clearedRanges, values }: ResolvedWrites): void {
     if (clearedRanges.length > 0) this.#flushBatchWrites();
-    for (const range of clearedRanges) this.#database.deleteRange(range);
+    for (const range of clearedRanges) {
+      this.#database.deleteRange(range);
+      this.#cache.clear();
+    }
     for (const { key, value } of values) this.#batchWrites.set(key, value);
     this.recent.record(transaction.writtenKeys(), transaction.writtenRanges());
   }
@@ -292,6 +303,7 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
     if (this.#batchWrites.size === 0) return;
     for (const key of [...this.#batchWrites.keys()].sort()) {
       const value = this.#batchWrites.get(key);
+      this.#cache.forget(key);
       if (value === undefined) this.#database.delete(key);
       else this.#database.put(key, value);
     }

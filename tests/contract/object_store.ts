@@ -11,6 +11,8 @@ export interface StoreUnderTest extends AsyncDisposable {
   readonly store: ObjectStore;
   /** Closes the store and opens another one on the same storage. */
   reopen(): Promise<ObjectStore>;
+  /** The same with a crash of the machine in between. */
+  reopenAfterCrash(): Promise<ObjectStore>;
 }
 
 type Open = () => Promise<StoreUnderTest>;
@@ -282,6 +284,22 @@ function testLifetime(name: string, open: Open): void {
     assert.deepEqual(space, { usedBytes: 300_010 + 77, objects: 2 });
     assert.deepEqual(await again.read(object, 10, 300_000), pattern(1, 300_000));
     await rejects("DATA_MISSING", () => again.read(objectId(1_000, 3), 0, 1), ["does not exist"]);
+  });
+
+  Deno.test(`${name}: the write verifier stays over a restart, not over a crash`, async () => {
+    await using opened = await open();
+    await opened.store.write(object, 0, pattern(1, 10));
+    await opened.store.sync([object]);
+    const verifiers = [opened.store.writeVerifier];
+    assert.match(verifiers[0]!, /^[0-9a-f]{32}$/);
+    assert.equal((await opened.reopen()).writeVerifier, verifiers[0]);
+    for (let crashes = 1; crashes <= 3; crashes++) {
+      const again = await opened.reopenAfterCrash();
+      assert(!verifiers.includes(again.writeVerifier));
+      verifiers.push(again.writeVerifier);
+      assert.deepEqual(await again.read(object, 0, 10), pattern(1, 10));
+      assert.equal((await opened.reopen()).writeVerifier, again.writeVerifier);
+    }
   });
 
   Deno.test(`${name}: a closed store refuses everything`, async () => {

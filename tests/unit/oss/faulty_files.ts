@@ -8,6 +8,7 @@ export class FaultyFiles implements Files {
   /** Paths of the syncs so far, files and directories, failed ones included. */
   readonly synced: string[] = [];
   opened = 0;
+  bootIdNow: string | undefined = "b".repeat(32);
   /** Writes on other threads begin when this has resolved. */
   writeGate: Promise<void> = Promise.resolve();
   writesAtGate = 0;
@@ -53,6 +54,10 @@ export class FaultyFiles implements Files {
 
   space(path: string): { capacityBytes: number; freeBytes: number } {
     return localFiles.space(path);
+  }
+
+  bootId(): string | undefined {
+    return this.bootIdNow;
   }
 
   check(operation: Parameters<FaultyFiles["failure"]>[0], path: string): void {

@@ -6,8 +6,10 @@ import { FileObjectStore } from "../../../oss/file_store.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
 import { FaultyFiles } from "./faulty_files.ts";
 
+const random = new SeededRandom(1);
 const object = objectId(7, 0);
 const other = objectId(7, 1);
 
@@ -25,7 +27,13 @@ function testStore(
   Deno.test(`FileObjectStore ${name}`, async () => {
     const directory = await Deno.makeTempDir();
     const files = new FaultyFiles();
-    const store = await FileObjectStore.open({ directory, targetIndex: 3, files, ...options });
+    const store = await FileObjectStore.open({
+      directory,
+      targetIndex: 3,
+      random,
+      files,
+      ...options,
+    });
     try {
       await test({ directory, files, store });
     } finally {
@@ -65,7 +73,7 @@ testStore("leaves files alone that are none of its own", async ({ directory, sto
     "objects/000/0000000000000007_0000000G",
   ];
   for (const path of foreign) await Deno.writeTextFile(`${directory}/${path}`, "kept");
-  const again = await FileObjectStore.open({ directory, targetIndex: 3 });
+  const again = await FileObjectStore.open({ directory, targetIndex: 3, random });
   assert.equal(again.usage().objects, 1);
   assert.equal(await again.destroy([7]), 1);
   for (const path of foreign) {
@@ -190,7 +198,7 @@ testStore("sync() trusts nothing that an earlier process left", async (opened) =
   const { directory, files, store } = opened;
   await store.write(object, 0, pattern(1, 50));
   await store.close();
-  const again = await FileObjectStore.open({ directory, targetIndex: 3, files });
+  const again = await FileObjectStore.open({ directory, targetIndex: 3, random, files });
   files.synced.length = 0;
   await again.sync([object]);
   assert.equal(files.synced.length, 3);
@@ -213,7 +221,7 @@ testStore("destroy() syncs again when the sync of an earlier process failed", as
   await rejects("EIO", () => store.destroy([7]), ["OST 3"]);
   await store.close();
   files.failure = () => undefined;
-  const again = await FileObjectStore.open({ directory, targetIndex: 3, files });
+  const again = await FileObjectStore.open({ directory, targetIndex: 3, random, files });
   files.synced.length = 0;
   assert.equal(await again.destroy([7]), 0);
   assert.ok(files.synced.includes(`${directory}/objects/000`));
@@ -328,7 +336,7 @@ testStore("open() says which directory cannot be read", async ({ directory }) =>
   await Deno.writeTextFile(`${directory}/file`, "");
   await rejects(
     "EIO",
-    () => FileObjectStore.open({ directory: `${directory}/file`, targetIndex: 3 }),
+    () => FileObjectStore.open({ directory: `${directory}/file`, targetIndex: 3, random }),
     [`${directory}/file/objects`],
   );
 });
@@ -343,7 +351,7 @@ Deno.test("FileObjectStore on a full file system fails with ENOSPC and goes on",
   if (!mounted) files.spaceBytes = 2 ** 20;
   try {
     await test.step(mounted ? "a tmpfs of 1 MiB" : "an injected limit of 1 MiB", async () => {
-      await using store = await FileObjectStore.open({ directory, targetIndex: 3, files });
+      await using store = await FileObjectStore.open({ directory, targetIndex: 3, random, files });
       await store.write(object, 0, pattern(1, 500_000));
       const size = 2 * limits.syncIoBytesMax;
       await rejects("ENOSPC", async () => {

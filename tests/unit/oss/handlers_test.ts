@@ -1,7 +1,7 @@
 // What an oss answers, through the real wiring: mgs, OSTs and calls in one thread, in virtual time.
 
 import assert from "node:assert/strict";
-import { MemoryTarget } from "../../../oss/memory_store.ts";
+import { MemoryDisk, MemoryTarget } from "../../../oss/memory_store.ts";
 import type { OpenTarget, TargetOwner } from "../../../oss/object_store.ts";
 import { startOss } from "../../../oss/start.ts";
 import { endpointOfTarget, targetOf } from "../../../shared/cluster_map.ts";
@@ -18,6 +18,8 @@ import { type TestCluster, withCluster } from "../../support/cluster.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 const object = objectId(7, 0);
+/** Of an OST that was never without power. */
+const verifier = new MemoryDisk().writeVerifier;
 
 /** Calls OSTs as a client does, with the newest map unless a request says otherwise. */
 class Caller {
@@ -151,7 +153,7 @@ testOss("refuses object ids that are none", async (caller) => {
   ) {
     const { epoch } = caller.map;
     await rejects("BAD_REQUEST", () => caller.write(0, pattern(1, 10), { object: bad }), [bad]);
-    const sync = { epoch, objects: [object, bad] };
+    const sync = { epoch, objects: [object, bad], verifier };
     await rejects("BAD_REQUEST", () => caller.call(0, "syncObjects", sync), [bad]);
     await rejects("BAD_REQUEST", () => caller.call(0, "statObject", { object: bad }), [bad]);
     const resize = { epoch, object: bad, lengthBytes: 5, extend: true };
@@ -171,10 +173,11 @@ testOss("resizeObject, statObject and syncObjects do what they say", async (call
   assert.deepEqual(await caller.call(0, "statObject", { object }), { lengthBytes: 100 });
   await resize(40, false);
   assert.deepEqual(await caller.call(0, "statObject", { object }), { lengthBytes: 40 });
-  await caller.call(0, "syncObjects", { epoch, objects: [object] });
+  await caller.call(0, "syncObjects", { epoch, objects: [object], verifier });
   assert.equal(cluster.targets[0]!.disk.synced.get(object)?.lengthBytes, 40);
   const missing = objectId(7, 9);
-  const sync = () => caller.call(0, "syncObjects", { epoch, objects: [object, missing] });
+  const objects = [object, missing];
+  const sync = () => caller.call(0, "syncObjects", { epoch, objects, verifier });
   await rejects("DATA_MISSING", sync, [missing, "OST 0"]);
 });
 
@@ -189,9 +192,9 @@ testOss("destroyInodes deletes and refuses what comes later", async (caller) => 
   const resize = { epoch, object, lengthBytes: 5, extend: true };
   await rejects("OBJECT_GONE", () => caller.call(0, "resizeObject", resize), ["inode 7"]);
   await rejects("OBJECT_GONE", () => caller.read(0, 0, 1), ["inode 7"]);
-  const sync = { epoch, objects: [object] };
+  const sync = { epoch, objects: [object], verifier };
   await rejects("OBJECT_GONE", () => caller.call(0, "syncObjects", sync), ["inode 7"]);
-  await caller.call(0, "syncObjects", { epoch, objects: [objectId(8, 0)] });
+  await caller.call(0, "syncObjects", { epoch, objects: [objectId(8, 0)], verifier });
 });
 
 testOss("no write makes an object again after its destroy", async (caller, cluster) => {
@@ -231,7 +234,7 @@ testOss("refuses the epoch of an older map", async (caller) => {
   await rejects("STALE_MAP", () => caller.read(0, 0, 1, epoch), parts);
   const resize = { epoch, object, lengthBytes: 5, extend: true };
   await rejects("STALE_MAP", () => caller.call(0, "resizeObject", resize), parts);
-  const sync = { epoch, objects: [object] };
+  const sync = { epoch, objects: [object], verifier };
   await rejects("STALE_MAP", () => caller.call(0, "syncObjects", sync), parts);
   await rejects("DATA_MISSING", () => caller.read(0, 0, 1), [object]);
 });

@@ -248,6 +248,7 @@ for (const how of ["interrupted", "timed out"]) {
         const calling = rpc.call(server.endpoint, testService, "upload", {}, options);
         return assert.rejects(calling).then(() => payload.fill(99));
       });
+      await sleep(environment.clock, 1);
       if (how === "interrupted") stop.abort();
       await Promise.all(calls);
       network.freeze("127.0.0.1", false);

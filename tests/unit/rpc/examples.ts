@@ -195,19 +195,23 @@ export const mdsExamples: Examples<typeof mdsService> = {
 };
 
 const object = { epoch: 7, object: "0000000000000002:00000001" };
+const verifier = "5be6a3d2c0f94e0f9d3c1a7b6e8f2041";
 
 export const ossExamples: Examples<typeof ossService> = {
   probe,
   writeObject: {
     request: { ...object, offsetBytes: 4096, replicas: [1, 2], sync: true },
-    reply: {},
+    reply: { verifiers: [verifier, "0".repeat(32), verifier] },
   },
   readObject: {
     request: { ...object, offsetBytes: 0, lengthBytes: limits.framePayloadBytesMax },
     reply: {},
   },
-  resizeObject: { request: { ...object, lengthBytes: 1, extend: false }, reply: {} },
-  syncObjects: { request: { epoch: 7, objects: [object.object] }, reply: {} },
+  resizeObject: {
+    request: { ...object, lengthBytes: 1, extend: false },
+    reply: { verifier },
+  },
+  syncObjects: { request: { epoch: 7, objects: [object.object], verifier }, reply: {} },
   statObject: { request: { object: object.object }, reply: { lengthBytes: 100 } },
   destroyInodes: { request: { inodes: [2, 3] }, reply: { objects: 5 } },
 };
