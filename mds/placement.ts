@@ -37,9 +37,10 @@ export function chooseLayout(
         `${targets.length} are up`,
     );
   }
-  const wanted = wish.stripeCount === 0 ? up.length : wish.stripeCount;
-  const stripeCount = Math.min(wanted, up.length, limits.stripeCountMax);
-  const order = shuffledByFreeSpace(up, random);
+  const usable = withoutFull(up, wish.replicas);
+  const wanted = wish.stripeCount === 0 ? usable.length : wish.stripeCount;
+  const stripeCount = Math.min(wanted, usable.length, limits.stripeCountMax);
+  const order = shuffledByFreeSpace(usable, random);
   return {
     stripeBytes: wish.stripeBytes,
     stripesPerObject: limits.stripesPerObject,
@@ -72,6 +73,12 @@ export function checkStripeBytes(stripeBytes: number | undefined): void {
     "EINVAL",
     `the stripe size ${stripeBytes} is no multiple of ${limits.stripeBytesMin} bytes`,
   );
+}
+
+/** A file on a full OST could not be written: those get none while there are enough others. */
+function withoutFull(up: readonly Target[], replicas: number): readonly Target[] {
+  const roomy = up.filter(({ usage }) => usage.freeBytes >= limits.targetReserveBytes);
+  return roomy.length >= replicas ? roomy : up;
 }
 
 /** Draws without putting back, each draw weighted by free space. */

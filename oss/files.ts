@@ -111,10 +111,13 @@ export const localFiles: Files = {
     return { capacityBytes: blocks * bsize, freeBytes: bavail * bsize };
   },
   bootId() {
-    // Linux alone has it. Where it cannot be read, it is as if there were none.
-    if (!fs.existsSync(bootIdPath)) return undefined;
-    const digits = fs.readFileSync(bootIdPath, "utf8").trim().replaceAll("-", "");
-    return /^[0-9a-f]{32}$/.test(digits) ? digits : undefined;
+    try {
+      const digits = fs.readFileSync(bootIdPath, "utf8").trim().replaceAll("-", "");
+      return /^[0-9a-f]{32}$/.test(digits) ? digits : undefined;
+    } catch {
+      // Linux alone has it, and a sandbox may hide it: both are as if there were none.
+      return undefined;
+    }
   },
 };
 

@@ -39,6 +39,8 @@ export const limits = {
   stripeCountMax: 256,
   replicasMax: 8,
   targetIndexMax: 0xffff,
+  /** An OST with less free space gets no new files while others have more. */
+  targetReserveBytes: 64 * MiB,
   /** Targets in one cluster. */
   targetsMax: 4096,
   /** Metadata servers, and management servers, in one cluster. */

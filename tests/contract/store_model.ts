@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { isRustreError } from "../../shared/errors.ts";
 import type { OpenTransaction, Store } from "../../shared/store/store.ts";
 import { everything, integer, integerOf, type StorePromise } from "./store.ts";
+import { checkProperty } from "../support/seed.ts";
 
 const transactionsAtOnce = 4;
 
@@ -80,18 +81,14 @@ export const modelPromises: StorePromise[] = [
   {
     name: "random interleaved transactions are serializable and read one moment each",
     concurrent: true,
-    async test({ store, other, context }) {
-      // A failure prints its seed; RUSTRE_SEED=... plays it again.
-      const seed = Number(Deno.env.get("RUSTRE_SEED") ?? context.environment.random.below(2 ** 31));
-      await fc.assert(
-        fc.asyncProperty(history, async (turns) => {
-          const clearing = store.begin();
-          clearing.deleteRange(everything);
-          await clearing.commit();
-          await playHistory([store, other], turns);
-        }),
-        { seed, numRuns: 300 },
-      );
+    async test({ store, other }) {
+      const property = fc.asyncProperty(history, async (turns) => {
+        const clearing = store.begin();
+        clearing.deleteRange(everything);
+        await clearing.commit();
+        await playHistory([store, other], turns);
+      });
+      await checkProperty(property, { runs: 300 });
     },
   },
 ];

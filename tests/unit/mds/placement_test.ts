@@ -24,8 +24,9 @@ const random = () => new SeededRandom(testSeed);
 const wish = { stripeCount: 0, stripeBytes: limits.stripeBytesDefault, replicas: 1 };
 
 Deno.test("chooseLayout() gives what was wished of those that are up, replicas never together", async () => {
+  const roomy = fc.integer({ min: limits.targetReserveBytes, max: 2 ** 50 });
   const clusters = fc.array(
-    fc.record({ up: fc.boolean(), host: fc.nat({ max: 3 }), freeBytes: fc.nat() }),
+    fc.record({ up: fc.boolean(), host: fc.nat({ max: 3 }), freeBytes: roomy }),
     { minLength: 1, maxLength: 12 },
   );
   const property = fc.property(
@@ -58,6 +59,16 @@ Deno.test("chooseLayout() gives what was wished of those that are up, replicas n
     },
   );
   await checkProperty(property, { runs: 1_000 });
+});
+
+Deno.test("chooseLayout() leaves out full OSTs while there are enough others", () => {
+  const full = { freeBytes: limits.targetReserveBytes - 1 };
+  const targets = [target(0, full), target(1), target(2, full), target(3)];
+  const indexes = (replicas: number) =>
+    new Set(chooseLayout(targets, { ...wish, replicas }, random()).targets.flat());
+  assert.deepEqual(indexes(1), new Set([1, 3]));
+  assert.deepEqual(indexes(2), new Set([1, 3]));
+  assert.deepEqual(indexes(3), new Set([0, 1, 2, 3]), "three replicas need a full one");
 });
 
 Deno.test("chooseLayout() gives more to those with more free space, something to all", () => {

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { FileObjectStore } from "../../../oss/file_store.ts";
+import { localFiles } from "../../../oss/files.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
@@ -80,6 +81,28 @@ testStore("leaves files alone that are none of its own", async ({ directory, sto
     assert.equal(await Deno.readTextFile(`${directory}/${path}`), "kept");
   }
   await again.close();
+});
+
+Deno.test("FileObjectStore has a write verifier of the system's start, else of its own", async () => {
+  const directory = await Deno.makeTempDir();
+  const files = new FaultyFiles();
+  const options = { directory, targetIndex: 3, random, files };
+  const verifier = async () => {
+    await using store = await FileObjectStore.open(options);
+    return store.writeVerifier;
+  };
+  assert.equal(await verifier(), files.bootIdNow);
+  files.bootIdNow = undefined;
+  const unknown = [await verifier(), await verifier()];
+  assert.equal(new Set(unknown).size, 2);
+  for (const each of unknown) assert.match(each, /^[0-9a-f]{32}$/);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("localFiles.bootId() is the same each time, and of 32 digits, on Linux", () => {
+  const bootId = localFiles.bootId();
+  if (Deno.build.os === "linux") assert.match(bootId!, /^[0-9a-f]{32}$/);
+  assert.equal(localFiles.bootId(), bootId);
 });
 
 testStore("tells of bytes that were lost behind its back", async ({ directory, store }) => {

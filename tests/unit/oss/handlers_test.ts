@@ -181,6 +181,29 @@ testOss("resizeObject, statObject and syncObjects do what they say", async (call
   await rejects("DATA_MISSING", sync, [missing, "OST 0"]);
 });
 
+testOss("syncObjects refuses what it may have lost since", async (caller, cluster) => {
+  await cluster.crash("oss2");
+  cluster.targets[2]!.disk.crash();
+  await cluster.startOss(2);
+  await cluster.allUp();
+  caller.map = await cluster.connect("watcher3").map();
+  const { epoch } = caller.map;
+  const other = cluster.targets[2]!.disk.writeVerifier;
+  assert.notEqual(other, verifier);
+  const written = await caller.write(0, pattern(1, 10), { replicas: [2, 1] });
+  assert.deepEqual(written, { verifiers: [verifier, other, verifier] });
+  const resize = { epoch, object, lengthBytes: 5, extend: true };
+  assert.deepEqual(await caller.call(2, "resizeObject", resize), { verifier: other });
+  const sync = { epoch, objects: [object] };
+  const stale = () => caller.call(2, "syncObjects", { ...sync, verifier });
+  await rejects("WRITES_LOST", stale, ["Cannot sync", "OST 2 was restarted", "write it again"]);
+  assert.equal(cluster.targets[2]!.disk.synced.size, 0);
+  const missing = { epoch, objects: [objectId(7, 9)], verifier };
+  await rejects("WRITES_LOST", () => caller.call(2, "syncObjects", missing), ["OST 2"]);
+  await caller.call(2, "syncObjects", { ...sync, verifier: other });
+  assert.equal(cluster.targets[2]!.disk.synced.size, 1);
+});
+
 testOss("destroyInodes deletes and refuses what comes later", async (caller) => {
   await caller.write(0, pattern(1, 100));
   await caller.write(0, pattern(1, 100), { object: objectId(7, 5) });
