@@ -34,7 +34,6 @@ export async function retrying<T>(
       return await attempt(tryNumber, remainingMs);
     } catch (error) {
       if (!isRustreError(error) || error.retry === "never") throw error;
-      if (signal?.aborted) throw interrupted(signal);
       const delayMs = retryDelayMs(random, tryNumber);
       remainingMs = endMs - clock.monotonicMs() - delayMs;
       if (remainingMs <= 0) throw error;

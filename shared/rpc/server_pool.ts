@@ -74,7 +74,6 @@ export class ServerPool {
   async #callWhenConnected(call: OutgoingCall): Promise<unknown> {
     let connection: ClientConnection;
     try {
-      if (this.#closed.signal.aborted) throw interrupted(this.#closed.signal);
       const ready = this.#connection();
       const opened = ready ?? await this.#connectionInTime(call);
       // Others that waited may have made it busy.

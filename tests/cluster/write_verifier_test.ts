@@ -183,6 +183,20 @@ for (const position of [0, 1]) {
   });
 }
 
+Deno.test("each replica is synced under its own verifier", async () => {
+  await withCluster({ osts: 3 }, async (cluster) => {
+    await cutPower(cluster, 1);
+    for (let times = 0; times < 2; times++) await cutPower(cluster, 2);
+    const fileSystem = cluster.fileSystem();
+    await using file = await fileSystem.create("/f", { layout: { stripeBytes, replicas: 3 } });
+    await file.write(0, bytes(1000, 1));
+    // Makes the objects in between longer, too.
+    await file.write(3 * stripeBytes, bytes(10, 1));
+    await file.close();
+    assert.equal((await readFile(fileSystem)).length, 3 * stripeBytes + 10);
+  });
+});
+
 Deno.test("a put fails when the OST lost power meanwhile, and leaves what was there", async () => {
   await withCluster({ osts: 1 }, async (cluster) => {
     const fileSystem = cluster.fileSystem();

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import * as v from "valibot";
 import type { Address, Connection, Environment, Transport } from "../../shared/environment.ts";
+import { type ErrorCode, isRustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { loggerOf } from "../../shared/logging.ts";
-import { type Endpoint, RpcClient } from "../../shared/rpc/client.ts";
+import { type CallOptions, type Endpoint, RpcClient } from "../../shared/rpc/client.ts";
 import { encodeHeader, type Frame, type FrameKind, frameKind } from "../../shared/rpc/frame.ts";
 import { FrameReader } from "../../shared/rpc/frame_reader.ts";
 import { encodeBody } from "../../shared/rpc/message_pack.ts";
@@ -230,4 +231,26 @@ export class RawPeer implements Disposable {
 export function errorIn(frame: Frame | null): { code: number; message: string } {
   assert.equal(frame?.kind, frameKind.error);
   return frame!.body as { code: number; message: string };
+}
+
+/** For `assert.rejects`: an operating error of this code. */
+export function fails(code: ErrorCode, message = /./): (error: unknown) => boolean {
+  return (error) => {
+    assert(isRustreError(error, code), String(error));
+    assert.match(error.message, message);
+    return true;
+  };
+}
+
+/** Calls of a client to the methods that carry a text. */
+export function callOf(server: TestServer, rpc: RpcClient) {
+  return (name: "echo" | "wait", text: string, options: CallOptions = {}) =>
+    rpc.call(server.endpoint, testService, name, { text }, options);
+}
+
+/** How long something takes. */
+export async function msOf({ clock }: Environment, task: Promise<unknown>): Promise<number> {
+  const startMs = clock.monotonicMs();
+  await task;
+  return clock.monotonicMs() - startMs;
 }

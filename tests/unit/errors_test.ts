@@ -33,7 +33,15 @@ Deno.test("the errors that leave it open whether something was done are these", 
   const unknown = errorCodes().filter(({ kind }) => kind.applied === "unknown");
   assert.deepEqual(
     unknown.map(({ code }) => code).sort(),
-    ["COMMIT_UNKNOWN", "CONNECTION_LOST", "INTERNAL", "INTERRUPTED", "STORE_FAILED", "TIMED_OUT"],
+    [
+      "COMMIT_UNKNOWN",
+      "CONNECTION_LOST",
+      "INTERNAL",
+      "INTERRUPTED",
+      "STORE_FAILED",
+      "TIMED_OUT",
+      "WRITES_LOST",
+    ],
   );
 });
 

@@ -1,13 +1,15 @@
 // Servers that are not the one that was meant, or none at all, and servers that break the rules.
 
 import assert from "node:assert/strict";
-import { type ErrorCode, isRustreError } from "../../../shared/errors.ts";
+import type { ErrorCode } from "../../../shared/errors.ts";
+import type { Connection } from "../../../shared/environment.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import { type Endpoint, RpcClient } from "../../../shared/rpc/client.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
 import { helloOpcode } from "../../../shared/rpc/protocol.ts";
 import {
   clusterId,
+  fails,
   frameBytes,
   identity,
   inVirtualTime,
@@ -19,14 +21,6 @@ import {
 const environment = systemEnvironment();
 const otherCluster = "d".repeat(32);
 const { echo } = testService.methods;
-
-function fails(code: ErrorCode, message = /./): (error: unknown) => boolean {
-  return (error) => {
-    assert(isRustreError(error, code), String(error));
-    assert.match(error.message, message);
-    return true;
-  };
-}
 
 const helloReply = {
   protocol: 1,
@@ -47,19 +41,14 @@ async function withScriptedServer(
   target: Partial<Endpoint> = {},
 ): Promise<void> {
   const listener = await environment.transport.listen({ host: "127.0.0.1", port: 0 });
-  const serving = (async () => {
-    const peers: Promise<void>[] = [];
-    for (;;) {
-      const connection = await listener.accept();
-      if (!connection) break;
-      using_(connection, peers);
-    }
-    await Promise.all(peers);
+  const peers: Promise<void>[] = [];
+  const play = async (connection: Connection) => {
+    using peer = new RawPeer(environment, connection);
+    await script(peer);
+  };
+  const accepting = (async () => {
+    for (let connection; (connection = await listener.accept());) peers.push(play(connection));
   })();
-  function using_(connection: RawPeer["connection"], peers: Promise<void>[]): void {
-    const peer = new RawPeer(environment, connection);
-    peers.push(script(peer).finally(() => connection.close()));
-  }
   const endpoint: Endpoint = { address: listener.address, role: "mds", ...target };
   const rpc = new RpcClient({ environment, caller: "client" });
   try {
@@ -67,11 +56,12 @@ async function withScriptedServer(
       (timeoutMs = 5_000) => rpc.call(endpoint, testService, "echo", { text: "a" }, { timeoutMs }),
       rpc,
     );
-    assert.equal(rpc.connectionCount <= 1, true);
+    assert(rpc.connectionCount <= 1);
   } finally {
     await rpc.close();
     listener.close();
-    await serving;
+    await accepting;
+    await Promise.all(peers);
   }
 }
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Clock, Connection } from "../../../shared/environment.ts";
-import { type ErrorCode, isRustreError, RustreError } from "../../../shared/errors.ts";
+import { type ErrorCode, isRustreError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import { encodeHeader, type FrameBounds, frameKind } from "../../../shared/rpc/frame.ts";
+import { encodeHeader, type FrameBounds } from "../../../shared/rpc/frame.ts";
 import { FrameReader } from "../../../shared/rpc/frame_reader.ts";
 import { coalesceBytesMax, FrameWriter } from "../../../shared/rpc/frame_writer.ts";
 import { Semaphore } from "../../../shared/semaphore.ts";
+import { FakeConnection, timeless } from "../../support/fake_connection.ts";
 import { frameBytes, type RawFrame } from "../../support/rpc.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { VirtualClock } from "../../support/virtual_clock.ts";
@@ -17,50 +17,6 @@ const bounds: FrameBounds = {
   bodyBytesMax: limits.requestBodyBytesMax,
   payloadBytesMax: limits.framePayloadBytesMax,
 };
-const timeless: Clock = { nowMs: () => 0, monotonicMs: () => 0, setTimer: () => () => {} };
-
-/** A connection whose other end is this test. */
-class FakeConnection implements Connection {
-  readonly remote = "test";
-  readonly written: Uint8Array[] = [];
-  isClosed = false;
-  /** Writes wait for this. */
-  gate: Promise<void> = Promise.resolve();
-  #incoming: Uint8Array[];
-  readonly #whenDry: "end" | "wait";
-  #endRead: (() => void) | undefined;
-
-  constructor(incoming: Uint8Array[] = [], whenDry: "end" | "wait" = "end") {
-    this.#incoming = [...incoming];
-    this.#whenDry = whenDry;
-  }
-
-  async read(buffer: Uint8Array): Promise<number | null> {
-    assert(buffer.length > 0, "a read into no room");
-    const first = this.#incoming[0];
-    if (!first && this.#whenDry === "wait") {
-      await new Promise<void>((resolve) => this.#endRead = resolve);
-      throw new RustreError("CONNECTION_LOST", "closed by this side");
-    }
-    if (!first) return null;
-    const count = Math.min(first.length, buffer.length);
-    buffer.set(first.subarray(0, count));
-    if (count === first.length) this.#incoming.shift();
-    else this.#incoming[0] = first.subarray(count);
-    return count;
-  }
-
-  async write(data: Uint8Array): Promise<void> {
-    await this.gate;
-    if (this.isClosed) throw new RustreError("CONNECTION_LOST", "closed by this side");
-    this.written.push(data.slice());
-  }
-
-  close(): void {
-    this.isClosed = true;
-    this.#endRead?.();
-  }
-}
 
 function readerOf(chunks: Uint8Array[], options: Partial<FrameBounds> = {}): FrameReader {
   return new FrameReader(new FakeConnection(chunks), { clock: timeless, ...bounds, ...options });
@@ -201,8 +157,8 @@ Deno.test("payloads of 1 and 4 MiB and a body of 1 MiB arrive whole", async () =
   assert.equal(await reader.next(), null);
 });
 
-Deno.test("a string that only differs in case, order or encoding of its name is another field", async () => {
-  // Their hashes and lengths meet in all sorts of ways in the table of names.
+Deno.test("thousands of names of fields are kept apart", async () => {
+  // More than the table of names has places.
   const names = Array.from({ length: 5_000 }, (_, index) => `n${index.toString(36)}é`);
   for (let start = 0; start < names.length; start += 500) {
     const body = Object.fromEntries(names.slice(start, start + 500).map((name) => [name, name]));
@@ -217,27 +173,6 @@ Deno.test("frames that are sent together leave in one write, large payloads unco
   const large = { ...small, payload: new Uint8Array(coalesceBytesMax) };
   const writes = await written([small, large, small]);
   assert.deepEqual(writes.map((bytes) => bytes.length > 1000), [false, true, false]);
-});
-
-Deno.test("FrameWriter keeps the order over many buffers and many turns", async () => {
-  const random = new SeededRandom(11);
-  const connection = new FakeConnection();
-  const writer = new FrameWriter(connection, { clock: timeless, bodyBytesMax: 64 * KiB });
-  const sizes = Array.from({ length: 3_000 }, () => random.below(300));
-  for (const [index, size] of sizes.entries()) {
-    const payload = new Uint8Array(random.below(20) === 0 ? coalesceBytesMax + size : size);
-    writer.send({ kind: 0, opcode: 1, requestId: index }, { text: "x".repeat(size) }, payload);
-    if (random.below(10) === 0) await Promise.resolve();
-    if (random.below(50) === 0) await writer.flushed();
-  }
-  await writer.flushed();
-  const reader = readerOf(connection.written);
-  for (const [index, size] of sizes.entries()) {
-    const received = reader.buffered() ?? await reader.next();
-    assert.equal(received?.requestId, index);
-    assert.deepEqual(received?.body, { text: "x".repeat(size) });
-  }
-  assert.equal(await reader.next(), null);
 });
 
 // ── what is refused ────────────────────────────────────────────────────────────────────────────
@@ -384,96 +319,6 @@ Deno.test("FrameReader.buffered() leaves a payload alone that there is no room f
   room.release(100);
   assert.equal(reader.buffered()?.payload.length, 100);
   assert.equal(room.inUse, 100);
-});
-
-Deno.test("FrameWriter refuses a body over the limit and sends what is next", async () => {
-  const connection = new FakeConnection();
-  const writer = new FrameWriter(connection, { clock: timeless, bodyBytesMax: 100 });
-  const header = { kind: frameKind.request, opcode: 1, requestId: 1 };
-  assert.throws(
-    () => writer.send(header, { text: "x".repeat(200) }),
-    (error) => isRustreError(error, "BAD_REQUEST"),
-  );
-  writer.send(header, { text: "short" });
-  await writer.flushed();
-  assert.deepEqual((await readerOf(connection.written).next())!.body, { text: "short" });
-});
-
-/** A writer whose peer reads nothing until `open` is called. */
-function gatedWriter(clock: Clock) {
-  const connection = new FakeConnection();
-  let open = () => {};
-  connection.gate = new Promise((resolve) => open = resolve);
-  const writer = new FrameWriter(connection, { clock, bodyBytesMax: 64 * KiB });
-  return { connection, writer, open: () => open() };
-}
-
-Deno.test("FrameWriter is crowded by what waits, and has room again when it has left", async () => {
-  const { writer, open } = gatedWriter(timeless);
-  const header = { kind: frameKind.reply, opcode: 1, requestId: 1 };
-  for (let waiting = 0; waiting < limits.replyQueueBytesMax; waiting += MiB) {
-    assert(!writer.isCrowded);
-    writer.send(header, {}, new Uint8Array(MiB));
-  }
-  assert(writer.isCrowded);
-  const room = writer.room();
-  open();
-  await room;
-  assert(!writer.isCrowded);
-});
-
-Deno.test("FrameWriter calls onWritten once: copied, written, or never to be written", async () => {
-  const calls: string[] = [];
-  const { writer, open, connection } = gatedWriter(timeless);
-  const header = { kind: frameKind.reply, opcode: 1, requestId: 1 };
-  const large = new Uint8Array(coalesceBytesMax);
-  writer.send(header, {}, new Uint8Array(10), () => calls.push("small"));
-  assert.deepEqual(calls, ["small"]);
-  writer.send(header, {}, large, () => calls.push("first"));
-  writer.send(header, {}, large, () => calls.push("second"));
-  open();
-  await writer.flushed();
-  assert.deepEqual(calls, ["small", "first", "second"]);
-  connection.close();
-  writer.send(header, {}, large, () => calls.push("failed"));
-  writer.send(header, {}, large, () => calls.push("failed behind it"));
-  await writer.flushed();
-  writer.send(header, {}, large, () => calls.push("too late"));
-  const end = ["failed", "failed behind it", "too late"];
-  assert.deepEqual(calls.slice(3), end);
-  assert(!writer.isCrowded);
-});
-
-Deno.test("FrameWriter hangs up on a peer that reads nothing, and leaves no timer", async () => {
-  const clock = new VirtualClock();
-  const { writer, connection } = gatedWriter(clock);
-  writer.send({ kind: frameKind.reply, opcode: 1, requestId: 1 }, {});
-  await clock.run(
-    new Promise<void>((resolve) => clock.setTimer(resolve, limits.frameTimeoutMs + 1)),
-  );
-  assert(connection.isClosed);
-  assert.equal(clock.timerCount, 0);
-});
-
-Deno.test("FrameWriter does not hang up on a peer that is slow, or had nothing to read", async () => {
-  const clock = new VirtualClock();
-  const connection = new FakeConnection();
-  const pause = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
-  const writer = new FrameWriter(connection, { clock, bodyBytesMax: 64 * KiB });
-  const header = { kind: frameKind.reply, opcode: 1, requestId: 1 };
-  await clock.run((async () => {
-    for (let count = 0; count < 10; count++) {
-      connection.gate = pause(limits.frameTimeoutMs - 1);
-      writer.send(header, {}, new Uint8Array(coalesceBytesMax));
-      await writer.flushed();
-    }
-    await pause(10 * limits.frameTimeoutMs);
-    assert(!connection.isClosed);
-    assert.equal(clock.timerCount, 0, "an idle connection has no timer");
-    writer.send(header, {});
-    writer.close();
-    assert.equal(clock.timerCount, 0);
-  })());
 });
 
 Deno.test("encodeHeader() writes where it is told to", () => {

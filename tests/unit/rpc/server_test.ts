@@ -10,6 +10,7 @@ import {
 } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
+import type { RpcClient } from "../../../shared/rpc/client.ts";
 import { type Frame, frameKind } from "../../../shared/rpc/frame.ts";
 import {
   errorIn,
@@ -242,6 +243,32 @@ Deno.test("a client that leaves while it waits for payload room takes nothing of
     await sleep(environment.clock, 1);
     assert.equal(gate.waiting, answered, "nothing is read for a peer that has gone");
     assert.deepEqual(server.server.load, { connections: 0, payloadBytes: 0 });
+  });
+});
+
+Deno.test("waiting for payload room that others have costs a connection nothing of its own", async () => {
+  await inVirtualTime(async (environment) => {
+    let gate = new Gate();
+    // Room for the whole length is reserved, little of it used.
+    const download = async () => {
+      await gate.handler({ text: "" });
+      return { reply: {}, payload: new Uint8Array(1) };
+    };
+    await using server = await startServer(environment, { handlers: { download } });
+    const [late, ...rpcs] = Array.from({ length: 9 }, () => server.client());
+    const call = (rpc: RpcClient) =>
+      rpc.download(server.endpoint, testService, "download", { lengthBytes: 4 * MiB });
+    for (let round = 0; round < 20; round++) {
+      gate = new Gate();
+      const held = rpcs.flatMap((rpc) => Array.from({ length: 8 }, () => call(rpc)));
+      await sleep(environment.clock, 1);
+      assert.equal(server.server.load.payloadBytes, limits.payloadBytesPerServerMax);
+      const waiting = call(late!);
+      await sleep(environment.clock, 1);
+      gate.open();
+      await Promise.all([waiting, ...held]);
+      assert.equal(server.server.load.payloadBytes, 0);
+    }
   });
 });
 
