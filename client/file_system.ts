@@ -257,6 +257,7 @@ export class FileSystem {
       attributes: withLayout(attributes, path),
       path,
       mode: "new",
+      requireLease: this.#metadata.lease(),
       ending: {
         commit: async (sizes, signal) => {
           const request = { caller: this.#caller, ino, atimeNs, mtimeNs, ...sizes };
@@ -304,6 +305,7 @@ export class FileSystem {
       attributes: withLayout(attributes, path),
       path,
       mode: "existing",
+      requireLease: this.#metadata.lease(),
       ending: {
         commit: async ({ dataEndBytes }, signal) => {
           const request = { ino, handle, dataEndBytes };

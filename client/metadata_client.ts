@@ -41,6 +41,12 @@ export class MetadataClient implements AsyncDisposable {
     this.#session = this.#newSession();
   }
 
+  /** The lease on what was just opened or created: fails once its session may be over. */
+  lease(): () => void {
+    const session = this.#session;
+    return () => session.requireLive();
+  }
+
   /** Calls an operation that reads, or that may simply be done again. */
   call<Name extends MdsMethod>(
     name: Name,

@@ -22,6 +22,8 @@ export interface ObjectClientOptions {
 export interface FileObjects {
   readonly ino: number;
   readonly layout: Layout;
+  /** Of a file that is written: fails when the client has no right to write any more. */
+  readonly requireLease?: (() => void) | undefined;
 }
 
 /** One of several tries; all but the first go by a fresh map. */
@@ -170,6 +172,7 @@ export class ObjectClient {
 
   /** Every replica of an object; a write that one would miss is refused. */
   #writableTargets(map: ClusterMap, file: FileObjects, seq: number): Target[] {
+    file.requireLease?.();
     return targetsOfObject(file.layout, seq).map((index) => requireUp(targetOf(map, index)));
   }
 

@@ -39,6 +39,8 @@ export interface OpenFileOptions {
   /** "new": not visible before close. "existing": open for writing. "read": only read. */
   readonly mode: "new" | "existing" | "read";
   readonly ending: FileEnding;
+  /** Of a file that is written: fails when the client's session may be over. */
+  readonly requireLease?: () => void;
 }
 
 export interface WriteOptions {
@@ -72,7 +74,8 @@ export class OpenFile implements AsyncDisposable {
     this.path = options.path;
     this.#options = options;
     this.#attributes = options.attributes;
-    this.#objects = { ino: options.attributes.ino, layout: options.attributes.layout };
+    const { attributes: { ino, layout }, requireLease } = options;
+    this.#objects = { ino, layout, requireLease };
     this.#filledEndBytes = options.attributes.dataEndBytes;
   }
 

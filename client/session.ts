@@ -31,6 +31,8 @@ export class Session {
   #opening: Promise<void> | undefined;
   #renewal: Periodic | undefined;
   #over = false;
+  /** On the monotonic clock, the begin of the last call that opened or renewed it. */
+  #renewedAtMs = 0;
   #nextRequestId = 1;
   /** Mutations under way, oldest first. */
   readonly #underWay = new Set<number>();
@@ -45,6 +47,18 @@ export class Session {
 
   get isOver(): boolean {
     return this.#over;
+  }
+
+  /**
+   * Fails while the mds may have ended the session. For what no server checks: an OST does not know
+   * sessions, and what a client writes after its end nobody would remove.
+   */
+  requireLive(): void {
+    if (this.#over) throw sessionOver();
+    const ageMs = this.#environment.clock.monotonicMs() - this.#renewedAtMs;
+    if (ageMs < limits.sessionLeaseMs) return;
+    // The next renewal tells: an mds that was away for so long has not ended it.
+    throw new RustreError("EAGAIN", "the client's lease ran out before it could be renewed");
   }
 
   /** Runs `mutation` with an id of its own; all its tries carry that id. */
@@ -106,7 +120,9 @@ export class Session {
   }
 
   async #open(): Promise<void> {
+    const startedMs = this.#environment.clock.monotonicMs();
     await this.#calls.open(this.#clientId, this.#stop.signal);
+    this.#renewedAtMs = startedMs;
     if (this.#over) return;
     this.#renewal = new Periodic({
       clock: this.#environment.clock,
@@ -119,7 +135,9 @@ export class Session {
   async #renew(stop: AbortSignal): Promise<void> {
     if (this.#over) return;
     try {
+      const startedMs = this.#environment.clock.monotonicMs();
       await this.#calls.renew(this.#clientId, stop);
+      this.#renewedAtMs = startedMs;
     } catch (error) {
       if (!isRustreError(error)) throw error;
       if (stop.aborted) return;

@@ -65,6 +65,11 @@ export class FrameWriter {
     this.#options = options;
   }
 
+  /** Whether everything that was sent has been handed to the transport. */
+  get isIdle(): boolean {
+    return this.#writing === undefined;
+  }
+
   /** Whether so much waits for the peer that nothing should be added that can wait. */
   get isCrowded(): boolean {
     return this.#waitingBytes > limits.replyQueueBytesMax;

@@ -55,6 +55,10 @@ const encoder = new Encoder({
 const decoder = new Decoder({
   useBigInt64: true,
   keyDecoder: new FieldNames(),
+  mapKeyConverter: (key) => {
+    if (typeof key === "string") return key;
+    throw new RangeError("only strings are names of fields");
+  },
   extensionCodec: noExtensions,
 });
 

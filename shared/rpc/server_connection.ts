@@ -79,9 +79,9 @@ export class ServerConnection {
     return this.#connection.remote;
   }
 
-  /** Whether nothing is under way. */
+  /** Whether nothing is under way, no reply either. */
   get isIdle(): boolean {
-    return this.#underWay === 0;
+    return this.#underWay === 0 && this.#writer.isIdle;
   }
 
   /** When something last arrived, on the monotonic clock. */

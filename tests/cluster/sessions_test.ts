@@ -1,7 +1,7 @@
 // Sessions: the lease of a client on what it left half done, and what is left of it when it dies.
 
 import assert from "node:assert/strict";
-import { RustreError } from "../../shared/errors.ts";
+import { isRustreError, RustreError } from "../../shared/errors.ts";
 import { mdsService } from "../../shared/rpc/protocol.ts";
 import { limits } from "../../shared/limits.ts";
 import { leftovers } from "../support/check_store.ts";
@@ -46,6 +46,27 @@ Deno.test("a client that is killed with a file open for writing blocks nobody fo
     await assert.rejects(cut(), { code: "EBUSY" });
     await cluster.sleep(overAfterMs);
     await cut();
+  });
+});
+
+Deno.test("a client that wakes up after its lease writes nothing that nobody would remove", async () => {
+  await withCluster({}, async (cluster) => {
+    const file = await cluster.connect("sleeper").fileSystem(root).create("/f");
+    await file.write(0, content);
+    cluster.network.freeze("sleeper");
+    await cluster.eventually(() => cluster.usage().bytes === 0);
+    // The OSTs forget which inodes they destroyed.
+    for (const index of cluster.targets.keys()) {
+      await cluster.stop(`oss${index}`);
+      await cluster.startOss(index);
+    }
+    cluster.network.freeze("sleeper", false);
+    await assert.rejects(
+      file.write(0, content),
+      (error) => isRustreError(error, "SESSION_OVER", "EAGAIN"),
+    );
+    await file.abandon();
+    assert.equal(cluster.usage().bytes, 0);
   });
 });
 

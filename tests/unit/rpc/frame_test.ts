@@ -245,6 +245,7 @@ const badBodies: [string, number[] | Uint8Array][] = [
   ["deep arrays", new Uint8Array(60_000).fill(0x91)],
   ["deep maps", Array.from({ length: 3000 }, () => [0x81, 0xa1, 0x61]).flat()],
   ["a map with a map as key", [0x81, 0x80, 0x01]],
+  ["a map with a number as key", [0x81, 0x01, 0x01]],
   ["__proto__", [0x81, 0xa9, ...new TextEncoder().encode("__proto__"), 0x01]],
   // 21,000 arrays in each other, each of which would have room for 8,192 elements: 1.3 GiB.
   ["deep arrays that claim to be long", Array.from({ length: 21_000 }, () => array16(8192)).flat()],

@@ -302,6 +302,22 @@ Deno.test("at the limit the connection that is idle longest makes room, a busy o
   });
 });
 
+Deno.test("a connection whose reply is still being read is not idle", async () => {
+  await inVirtualTime(async (environment) => {
+    await using server = await startServer(environment, { connectionsMax: 1 });
+    using peer = await server.greetedPeer();
+    await peer.send({ opcode: download.opcode, body: { lengthBytes: 4 * MiB } });
+    await sleep(environment.clock, 1);
+    using refused = await server.peer();
+    await refused.hungUp();
+    assert.equal((await peer.receive())?.payload.length, 4 * MiB);
+    await sleep(environment.clock, 1);
+    using welcome = await server.greetedPeer();
+    await peer.hungUp();
+    assert.equal((await welcome.ask({ opcode: 1 })).kind, frameKind.error);
+  });
+});
+
 Deno.test("connections that never say hello do not keep others out", async () => {
   await inVirtualTime(async (environment) => {
     await using server = await startServer(environment, { connectionsMax: 2 });
