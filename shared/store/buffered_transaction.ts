@@ -70,6 +70,9 @@ interface RangeRead {
 
 export class BufferedTransaction implements OpenTransaction, Reader {
   readonly begunMs: number;
+  older: Reader | undefined = undefined;
+  newer: Reader | undefined = undefined;
+  isListed = false;
   readonly #engine: TransactionEngine;
   readonly #buffer = new WriteBuffer();
   readonly #keyReads = new Map<Key, KeyRead>();

@@ -14,6 +14,10 @@ export type Version = number;
 export interface Reader {
   readonly readVersion: Version;
   readonly begunMs: number;
+  /** Its neighbours in the list of {@link RecentCommits}, which alone uses these. */
+  older?: Reader | undefined;
+  newer?: Reader | undefined;
+  isListed?: boolean;
 }
 
 interface RecentCommit {
@@ -35,8 +39,13 @@ export class RecentCommits {
   readonly #lastWrite = new Map<Key, Version>();
   /** How many of the recent commits wrote ranges; mostly none. */
   #commitsWithRanges = 0;
-  /** In the order of their read versions: whoever begins to read reads the newest. */
-  readonly #readers = new Set<Reader>();
+  /**
+   * The ends of the list of readers in the order of their read versions: whoever begins to read reads
+   * the newest. A Set would do the same, but one with an insertion and a deletion for each
+   * transaction keeps the garbage collector busy.
+   */
+  #oldestReader: Reader | undefined;
+  #newestReader: Reader | undefined;
 
   get version(): Version {
     return this.#version;
@@ -54,12 +63,23 @@ export class RecentCommits {
   /** `reader` reads at the newest version from now on, and what comes later is remembered. */
   addReader(reader: Reader): void {
     assert(reader.readVersion === this.#version, "a reader must begin at the newest version");
-    this.#readers.delete(reader);
-    this.#readers.add(reader);
+    this.removeReader(reader);
+    reader.isListed = true;
+    reader.older = this.#newestReader;
+    if (this.#newestReader) this.#newestReader.newer = reader;
+    else this.#oldestReader = reader;
+    this.#newestReader = reader;
   }
 
   removeReader(reader: Reader): void {
-    this.#readers.delete(reader);
+    if (!reader.isListed) return;
+    const { older, newer } = reader;
+    if (older) older.newer = newer;
+    else this.#oldestReader = newer;
+    if (newer) newer.older = older;
+    else this.#newestReader = older;
+    reader.older = reader.newer = undefined;
+    reader.isListed = false;
   }
 
   /** Takes note of a commit that wrote `keys` and `ranges`, and gives it the next version. */
@@ -113,12 +133,12 @@ export class RecentCommits {
    */
   trim(nowMs: number): void {
     let oldest = this.#durableVersion;
-    for (const reader of this.#readers) {
+    for (let reader = this.#oldestReader; reader; reader = this.#oldestReader) {
       if (nowMs - reader.begunMs <= limits.transactionMs) {
         oldest = Math.min(oldest, reader.readVersion);
         break;
       }
-      this.#readers.delete(reader);
+      this.removeReader(reader);
     }
     while (this.#head < this.#commits.length && this.#commits[this.#head]!.version <= oldest) {
       this.#forget(this.#commits[this.#head]!);
