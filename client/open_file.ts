@@ -233,14 +233,25 @@ export class OpenFile implements AsyncDisposable {
 
   /**
    * Whether somebody has cut the file since we looked, so that bytes which are missing are not lost.
-   * Under a writer nobody does.
+   * Under a writer nobody does. OBJECT_GONE where the file itself is gone, whatever has its name now.
    */
   async #isCut(signal: AbortSignal | undefined): Promise<boolean> {
     if (this.#options.mode !== "read") return false;
     const before = this.#attributes.dataEndBytes;
-    const attributes = await this.#options.ending.refresh(signal);
+    const attributes = await this.#refresh(signal);
     this.#attributes = { ...attributes, layout: this.#objects.layout };
     return attributes.dataEndBytes < before;
+  }
+
+  async #refresh(signal: AbortSignal | undefined): Promise<Attributes> {
+    try {
+      return await this.#options.ending.refresh(signal);
+    } catch (error) {
+      if (!isRustreError(error, "ENOENT")) throw error;
+      const reason = "it was removed or replaced while it was read";
+      const message = `Cannot read "${this.path}": ${reason}`;
+      throw new RustreError("OBJECT_GONE", message, { cause: error });
+    }
   }
 
   async #writePieces(offsetBytes: number, bytes: Uint8Array, options: WriteOptions): Promise<void> {

@@ -60,6 +60,11 @@ export interface StartedServer {
 /** Errors that say that the configuration is wrong; the same start will fail again. */
 const configurationErrors: readonly ErrorCode[] = [
   "EINVAL",
+  "EACCES",
+  "ENOENT",
+  "ENOTDIR",
+  "EISDIR",
+  "ENOTEMPTY",
   "WRONG_CLUSTER",
   "WRONG_TARGET",
   "WRONG_ROLE",
@@ -82,9 +87,19 @@ export async function runServer(
     }
     throw error;
   }
-  context.output?.print(`ready ${server.ready}`);
-  await fired(context.signal);
-  await server.close();
+  try {
+    await printReady(context, server.ready);
+  } finally {
+    await server.close();
+  }
+}
+
+/** Resolves when the signal fires; rejects where whoever waits for the line never gets it. */
+async function printReady({ output, signal }: ProgramContext, ready: string): Promise<void> {
+  const stopped = fired(signal);
+  // Nobody may be reading yet, and a signal must end the server even then.
+  await Promise.race([output?.print(`ready ${ready}`), stopped]);
+  await stopped;
 }
 
 /** `promise`, unless the process is told to stop first. */

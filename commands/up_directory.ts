@@ -7,9 +7,10 @@
 
 import * as v from "valibot";
 import { type Random, randomHex } from "../shared/environment.ts";
-import { messageOf, RustreError } from "../shared/errors.ts";
+import { RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { idSchema } from "../shared/model.ts";
+import { platformCode, platformReason } from "../shared/platform_errors.ts";
 
 const stateSchema = v.object({
   format: v.literal(1),
@@ -35,7 +36,7 @@ export class UpDirectory {
   static async open(path: string, random: Random): Promise<UpDirectory> {
     let lock: Deno.FsFile | undefined;
     try {
-      await Deno.mkdir(path, { recursive: true });
+      await makeDirectory(path);
       lock = await Deno.open(`${path}/lock`, { write: true, create: true });
       if (!lock.tryLockSync(true)) {
         throw new RustreError("EBUSY", `Cannot serve "${path}": another rustre serves it`);
@@ -44,7 +45,7 @@ export class UpDirectory {
     } catch (error) {
       lock?.close();
       if (error instanceof RustreError) throw error;
-      const message = `Cannot use the directory "${path}": ${messageOf(error)}`;
+      const message = `Cannot use the directory "${path}": ${platformReason(error).reason}`;
       throw new RustreError("EINVAL", message, { cause: error });
     }
   }
@@ -80,6 +81,19 @@ export class UpDirectory {
 
   close(): void {
     this.#lock.close();
+  }
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await Deno.mkdir(path, { recursive: true });
+  } catch (error) {
+    const isThere = platformCode(error) === "EEXIST";
+    const reason = isThere
+      ? "it is not a directory"
+      : `it cannot be made: ${platformReason(error).reason}`;
+    const message = `Cannot use the directory "${path}": ${reason}`;
+    throw new RustreError("EINVAL", message, { cause: error });
   }
 }
 

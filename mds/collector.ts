@@ -1,8 +1,9 @@
 // Carries out what operations leave behind: ends the sessions of silent clients, cuts the objects of
 // truncated files, destroys the objects of removed ones. One mds does it at a time, under a lease;
-// all it does may be done twice. What belongs to an OST that is down waits for it.
+// all it does may be done twice. What belongs to an OST that is down waits for it, and no kind of
+// work waits for another.
 
-import type { ClusterMap, ObjectId } from "../shared/model.ts";
+import type { ClusterMap, Layout, ObjectId, Target } from "../shared/model.ts";
 import { endpointOfTarget, isUp, targetOf } from "../shared/cluster_map.ts";
 import { sleep } from "../shared/environment.ts";
 import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
@@ -26,6 +27,10 @@ export class Collector implements AsyncDisposable {
   #leaseRenewal: Periodic | undefined;
   #wake: (() => void) | undefined;
   #kicked = false;
+  /** One of each kind at a time. */
+  readonly #underWay = new Map<string, Promise<void>>();
+  /** On the monotonic clock, from when on what is done once in each interval is due. */
+  #scanDueMs = 0;
   /** On the monotonic clock, since when this mds has held the lease without a gap. */
   #heldSinceMs: number | undefined;
 
@@ -44,7 +49,7 @@ export class Collector implements AsyncDisposable {
     this.#running ??= this.#run();
   }
 
-  /** There is something to collect: do not wait for the interval. */
+  /** There is garbage to destroy: do not wait for the interval. */
   kick(): void {
     this.#kicked = true;
     this.#wake?.();
@@ -70,26 +75,28 @@ export class Collector implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
+    const { clock } = this.#context.environment;
     while (!this.#stop.signal.aborted) {
       this.#kicked = false;
-      try {
-        const heldSinceMs = this.#heldSinceMs;
-        if (heldSinceMs !== undefined && this.#lease.isHeld()) await this.#collect(heldSinceMs);
-      } catch (error) {
-        if (!isRustreError(error)) throw error;
-        this.#context.log.warn("Cannot collect: will try again", { reason: error.message });
+      const scanIsDue = clock.monotonicMs() >= this.#scanDueMs;
+      if (scanIsDue) this.#scanDueMs = clock.monotonicMs() + limits.collectIntervalMs;
+      const heldSinceMs = this.#heldSinceMs;
+      if (heldSinceMs !== undefined && this.#lease.isHeld()) {
+        this.#startRound({ heldMs: clock.monotonicMs() - heldSinceMs, scanIsDue });
       }
       await this.#pause();
     }
+    await Promise.all(this.#underWay.values());
   }
 
-  /** Until the interval is over, a kick, or the stop. */
+  /** Until the next scan is due, a kick, or the stop. */
   async #pause(): Promise<void> {
     if (this.#kicked || this.#stop.signal.aborted) return;
+    const { clock } = this.#context.environment;
     const wake = new AbortController();
     this.#wake = () => wake.abort();
     try {
-      await sleep(this.#context.environment.clock, limits.collectIntervalMs, wake.signal);
+      await sleep(clock, Math.max(0, this.#scanDueMs - clock.monotonicMs()), wake.signal);
     } catch {
       // Woken: that is the purpose.
     }
@@ -110,46 +117,76 @@ export class Collector implements AsyncDisposable {
     }
   }
 
-  async #collect(heldSinceMs: number): Promise<void> {
-    const heldMs = this.#context.environment.clock.monotonicMs() - heldSinceMs;
+  /**
+   * A kick is only for the garbage. What costs a scan of all sessions and truncations is done once
+   * in each interval, however many kicks there are.
+   */
+  #startRound({ heldMs, scanIsDue }: { heldMs: number; scanIsDue: boolean }): void {
     // While no mds ran, no client could renew: each gets a whole lease's time to do so.
-    if (heldMs >= limits.sessionLeaseMs) await endExpiredSessions(this.#context);
+    if (scanIsDue && heldMs >= limits.sessionLeaseMs) {
+      this.#startUnlessUnderWay("expiry", () => endExpiredSessions(this.#context));
+    }
     const map = this.#context.maps.current;
     if (!map) return;
-    const outcomes = await Promise.allSettled([
-      this.#cutTruncated(map),
-      ...map.targets.filter(isUp).map(({ index }) => this.#destroyGarbage(map, index)),
-    ]);
-    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+    if (scanIsDue) this.#startUnlessUnderWay("cuts", () => this.#cutTruncated());
+    for (const { index } of map.targets.filter(isUp)) {
+      this.#startUnlessUnderWay(`garbage of OST ${index}`, () => this.#destroyGarbage(map, index));
+    }
+  }
+
+  /** One that is still under way is tried again by the next round. */
+  #startUnlessUnderWay(kind: string, task: () => Promise<void>): void {
+    if (this.#underWay.has(kind)) return;
+    const running = this.#tryTask(kind, task).finally(() => this.#underWay.delete(kind));
+    this.#underWay.set(kind, running);
+  }
+
+  async #tryTask(kind: string, task: () => Promise<void>): Promise<void> {
+    try {
+      await task();
+    } catch (error) {
+      if (!isRustreError(error)) throw error;
+      const { log } = this.#context;
+      log.warn("Cannot collect: will try again", { kind, reason: error.message });
+    }
+  }
+
+  /** Whether a task of several steps takes the next one. */
+  get #mayGoOn(): boolean {
+    return !this.#stop.signal.aborted && this.#heldSinceMs !== undefined;
   }
 
   // ── truncations ──────────────────────────────────────────────────────────────────────────────
 
-  /** Every one is tried in each round: those that wait for an OST are in nobody's way. */
-  async #cutTruncated(map: ClusterMap): Promise<void> {
+  /** Every one is tried in each interval: those that wait for an OST are in nobody's way. */
+  async #cutTruncated(): Promise<void> {
     const { schema } = this.#context;
     let { begin, end } = schema.truncations();
-    for (let more = true; more && !this.#stop.signal.aborted;) {
+    for (let more = true; more && this.#mayGoOn;) {
       const rows = await readOnly(
         this.#context,
         (transaction) =>
           transaction.getRange({ begin, end }, { limit: limits.collectBatch, snapshot: true }),
       );
       for (const { key, value } of rows) {
-        await this.#cutOne(map, schema.inoOf(key), decodeNumber(value));
+        if (!this.#mayGoOn) return;
+        await this.#cutOne(schema.inoOf(key), decodeNumber(value));
         begin = keyAfter(key);
       }
       more = rows.length === limits.collectBatch;
     }
   }
 
-  async #cutOne(map: ClusterMap, ino: number, beforeBytes: number): Promise<void> {
-    const { schema, log } = this.#context;
+  async #cutOne(ino: number, beforeBytes: number): Promise<void> {
+    const { schema, log, maps } = this.#context;
     const value = await readOnly(
       this.#context,
       (transaction) => transaction.get(schema.inode(ino)),
     );
     const inode = value && decodeInode(value);
+    // The map as it is now: cuts before this one may have taken long.
+    const map = maps.current;
+    if (!map) return;
     try {
       if (inode) await this.#cutObjects(map, inode, beforeBytes);
     } catch (error) {
@@ -170,10 +207,9 @@ export class Collector implements AsyncDisposable {
   async #cutObjects(map: ClusterMap, inode: Inode, beforeBytes: number): Promise<void> {
     const { layout, dataEndBytes, ino } = inode;
     if (!layout) return;
-    const count = objectCount(layout, beforeBytes);
-    for (let seq = 0; seq < count; seq++) {
-      const lengthBytes = objectLengthBytes(layout, seq, dataEndBytes);
-      if (lengthBytes >= objectLengthBytes(layout, seq, beforeBytes)) continue;
+    // A cut that cannot be finished would be begun again in every round.
+    for (const index of targetsToCut(layout, dataEndBytes, beforeBytes)) upTarget(map, index);
+    for (const { seq, lengthBytes } of objectsToCut(layout, dataEndBytes, beforeBytes)) {
       const cut = { epoch: map.epoch, object: objectId(ino, seq), lengthBytes };
       await Promise.all(
         targetsOfObject(layout, seq).map((index) => this.#cutObject(map, index, cut)),
@@ -207,7 +243,7 @@ export class Collector implements AsyncDisposable {
 
   async #destroyGarbage(map: ClusterMap, index: number): Promise<void> {
     const { schema, log } = this.#context;
-    while (!this.#stop.signal.aborted && this.#heldSinceMs !== undefined) {
+    while (this.#mayGoOn) {
       const rows = await readOnly(
         this.#context,
         (transaction) =>
@@ -238,16 +274,43 @@ export class Collector implements AsyncDisposable {
     name: Name,
     request: RequestOf<typeof ossService, Name>,
   ): Promise<ReplyOf<typeof ossService, Name>> {
-    const target = targetOf(map, index);
-    if (!isUp(target)) {
-      throw new RustreError("TARGET_DOWN", `Cannot reach OST ${index}: it is down`);
-    }
     // Whoever took the lease over has perhaps done this, and the file has grown again since.
     if (!this.#lease.isHeld()) {
       throw new RustreError("LEASE_LOST", "Cannot go on collecting: the lease is over");
     }
-    const endpoint = endpointOfTarget(target);
+    const endpoint = endpointOfTarget(upTarget(map, index));
     const { signal } = this.#stop;
     return await this.#context.rpc.call(endpoint, ossService, name, request, { signal });
   }
+}
+
+function upTarget(map: ClusterMap, index: number): Target {
+  const target = targetOf(map, index);
+  if (isUp(target)) return target;
+  throw new RustreError("TARGET_DOWN", `Cannot reach OST ${index}: it is down`);
+}
+
+/** The objects that are longer when the data ends at `beforeBytes` than at `dataEndBytes`. */
+function* objectsToCut(
+  layout: Layout,
+  dataEndBytes: number,
+  beforeBytes: number,
+): Generator<{ seq: number; lengthBytes: number }> {
+  const firstSeq = Math.max(0, objectCount(layout, dataEndBytes) - layout.targets.length);
+  const count = objectCount(layout, beforeBytes);
+  for (let seq = firstSeq; seq < count; seq++) {
+    const lengthBytes = objectLengthBytes(layout, seq, dataEndBytes);
+    if (lengthBytes < objectLengthBytes(layout, seq, beforeBytes)) yield { seq, lengthBytes };
+  }
+}
+
+/** The OSTs of {@link objectsToCut}: each position's first one is among the first of two sets. */
+function targetsToCut(layout: Layout, dataEndBytes: number, beforeBytes: number): Set<number> {
+  const targets = new Set<number>();
+  const endSeq = objectCount(layout, dataEndBytes) + layout.targets.length;
+  for (const { seq } of objectsToCut(layout, dataEndBytes, beforeBytes)) {
+    if (seq >= endSeq) break;
+    for (const index of targetsOfObject(layout, seq)) targets.add(index);
+  }
+  return targets;
 }

@@ -33,6 +33,8 @@ export interface Mutation {
   readonly clientId: string;
   /** The time that the mutation gives to what it changes. */
   readonly nowNs: bigint;
+  /** To be called when this run leaves garbage; what it says counts if the run is committed. */
+  readonly noteGarbage: () => void;
 }
 
 export type MdsRequest<Name extends keyof typeof mdsService["methods"]> = RequestOf<

@@ -19,11 +19,6 @@ import { endSession, openSession, renewSession } from "./sessions.ts";
 
 type MdsMethod = keyof typeof mdsService["methods"];
 
-/** Mutations after which there may be something to collect. */
-const leaveGarbage: ReadonlySet<MdsMethod> = new Set(
-  ["commit", "abort", "unlink", "rename", "setattr"] as const,
-);
-
 /**
  * Whether a layout can be had is told by the cluster map, and ours may be a moment old: a refusal is
  * given only on the newest one.
@@ -64,8 +59,8 @@ export function mdsHandlers(
     const { opcode } = mdsService.methods[name];
     return async (request) => {
       const run = (mutation: Mutation) => operation(mutation, request);
-      const reply = await runMutation(context, request, opcode, run);
-      if (leaveGarbage.has(name)) collector.kick();
+      const { reply, leftGarbage } = await runMutation(context, request, opcode, run);
+      if (leftGarbage) collector.kick();
       return reply;
     };
   }
@@ -78,7 +73,8 @@ export function mdsHandlers(
     return async (request) => {
       const ino = await context.allocator.next();
       const withIno = (mutation: Mutation) => operation(mutation, request, ino);
-      return runMutation(context, request, mdsService.methods[name].opcode, withIno);
+      const { opcode } = mdsService.methods[name];
+      return (await runMutation(context, request, opcode, withIno)).reply;
     };
   }
 
@@ -94,8 +90,8 @@ export function mdsHandlers(
       return {};
     },
     closeSession: async ({ clientId }) => {
-      await endSession(context, clientId);
-      collector.kick();
+      const { leftGarbage } = await endSession(context, clientId);
+      if (leftGarbage) collector.kick();
       return {};
     },
 

@@ -15,6 +15,12 @@ export interface MutationId {
   readonly requestId: number;
 }
 
+export interface MutationOutcome<Reply> {
+  readonly reply: Reply;
+  /** Whether the run that was committed left garbage to the collector. */
+  readonly leftGarbage: boolean;
+}
+
 /**
  * Runs `operation`, unless the client's request has run before: then its reply is given again. An
  * operation that fails leaves no trace, so a retry of it is a first try.
@@ -24,7 +30,7 @@ export function runMutation<Reply>(
   { clientId, requestId }: MutationId,
   opcode: number,
   operation: (mutation: Mutation) => Promise<Reply>,
-): Promise<Reply> {
+): Promise<MutationOutcome<Reply>> {
   const slot = context.schema.reply(clientId, requestId % limits.repliesPerClient);
   return transact(context, async (transaction) => {
     const [session, earlier] = await Promise.all([
@@ -37,7 +43,8 @@ export function runMutation<Reply>(
     if (earlier) {
       const stored = decodeStoredReply(earlier);
       if (stored.requestId === requestId) {
-        if (stored.opcode === opcode) return stored.reply as Reply;
+        // Garbage that its run left is found a moment later without a word about it.
+        if (stored.opcode === opcode) return { reply: stored.reply as Reply, leftGarbage: false };
         throw new RustreError("BAD_REQUEST", `request ${requestId} was another operation before`);
       }
       if (stored.requestId > requestId) {
@@ -45,8 +52,10 @@ export function runMutation<Reply>(
       }
     }
     const timeNs = nowNs(context.environment.clock);
-    const reply = await operation({ context, transaction, clientId, nowNs: timeNs });
+    let leftGarbage = false;
+    const noteGarbage = () => void (leftGarbage = true);
+    const reply = await operation({ context, transaction, clientId, nowNs: timeNs, noteGarbage });
     transaction.set(slot, encodeStoredReply({ requestId, opcode, reply }));
-    return reply;
+    return { reply, leftGarbage };
   });
 }

@@ -43,15 +43,15 @@ function sessionOver(): RustreError {
 }
 
 /**
- * Ends a session, if `isDue` still says so of its record, and tells whether: refuses the client's
- * mutations from then on, removes what it left, then forgets it. Done again after a crash, it goes
- * on where it was.
+ * Ends a session, if `isDue` still says so of its record, and tells whether, and whether that left
+ * garbage: refuses the client's mutations from then on, removes what it left, then forgets it. Done
+ * again after a crash, it goes on where it was.
  */
 export async function endSession(
   context: MdsContext,
   clientId: string,
   isDue: (expiresAtMs: number) => boolean = () => true,
-): Promise<boolean> {
+): Promise<{ ended: boolean; leftGarbage: boolean }> {
   const ended = await transact(context, async (transaction) => {
     const value = await transaction.get(context.schema.session(clientId));
     if (!value) return false;
@@ -62,15 +62,16 @@ export async function endSession(
     transaction.set(context.schema.session(clientId), encodeSession(over));
     return true;
   });
-  if (!ended) return false;
-  while (await removeSomePending(context, clientId) > 0);
+  if (!ended) return { ended, leftGarbage: false };
+  let leftGarbage = false;
+  while (await removeSomePending(context, clientId) > 0) leftGarbage = true;
   while (await closeSomeFiles(context, clientId) > 0);
   await transact(context, (transaction) => {
     transaction.deleteRange(context.schema.replies(clientId));
     transaction.delete(context.schema.session(clientId));
     return Promise.resolve();
   });
-  return true;
+  return { ended, leftGarbage };
 }
 
 /** Each returns how many it removed. */
@@ -104,7 +105,9 @@ function cleanUp(
   clientId: string,
   transaction: Mutation["transaction"],
 ): Mutation {
-  return { context, transaction, clientId, nowNs: nowNs(context.environment.clock) };
+  const timeNs = nowNs(context.environment.clock);
+  // Whoever ends the session tells the collector, by what was removed.
+  return { context, transaction, clientId, nowNs: timeNs, noteGarbage: () => {} };
 }
 
 /** Ends every session whose lease is over. */
@@ -121,7 +124,7 @@ export async function endExpiredSessions(context: MdsContext): Promise<void> {
       const session = decodeSession(value);
       if (!session.over && !isDue(session.expiresAtMs)) continue;
       const clientId = schema.clientOfSession(key);
-      const ended = await endSession(context, clientId, isDue);
+      const { ended } = await endSession(context, clientId, isDue);
       if (ended) context.log.info("Ended the session of a silent client", { clientId });
     }
     const last = rows.at(-1);

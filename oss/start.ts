@@ -49,7 +49,6 @@ export async function startOss(options: OssOptions): Promise<RunningOss> {
   const { environment, targetIndex, log } = options;
   // Undone in reverse order: by close(), or here where the start fails half-way.
   await using started = new AsyncDisposableStack();
-  started.defer(() => log.info("Stopped", { targetIndex }));
   const storage = await lockStorage(options, started);
 
   const rpc = started.use(new RpcClient({ environment, caller: "oss" }));
@@ -82,7 +81,7 @@ export async function startOss(options: OssOptions): Promise<RunningOss> {
   log.info("Serving", { address: formatAddress(address), targetIndex, ...objects.usage() });
 
   const { registered } = registration;
-  return running({ address, nodeId, targetIndex, registered }, started.move());
+  return running({ address, nodeId, targetIndex, registered }, started.move(), log);
 }
 
 async function lockStorage(
@@ -100,8 +99,11 @@ async function lockStorage(
 function running(
   self: Pick<RunningOss, "address" | "nodeId" | "targetIndex" | "registered">,
   started: AsyncDisposableStack,
+  log: Logger,
 ): RunningOss {
+  const { targetIndex } = self;
   let closing: Promise<void> | undefined;
-  const close = () => closing ??= started.disposeAsync();
+  const close = () =>
+    closing ??= started.disposeAsync().then(() => log.info("Stopped", { targetIndex }));
   return { ...self, close, [Symbol.asyncDispose]: close };
 }

@@ -10,8 +10,9 @@ import { dirname } from "node:path";
 import * as v from "valibot";
 import { assert } from "../shared/assert.ts";
 import { type Random, randomHex } from "../shared/environment.ts";
-import { type ErrorCode, isRustreError, messageOf, RustreError } from "../shared/errors.ts";
+import { isRustreError, RustreError } from "../shared/errors.ts";
 import { idSchema, targetIndexSchema } from "../shared/model.ts";
+import { platformReason } from "../shared/platform_errors.ts";
 import { FileObjectStore } from "./file_store.ts";
 import { codeOf, localFiles } from "./files.ts";
 import type { OpenTarget, TargetOwner, TargetStorage } from "./object_store.ts";
@@ -47,7 +48,7 @@ export class TargetDirectory implements TargetStorage {
   async lock(): Promise<void> {
     const action = `use "${this.#directory}" as an OST's directory`;
     try {
-      await makeDirectories(this.#directory);
+      await this.#makeDirectory(action);
       this.#refuseForeignFiles();
       const path = `${this.#directory}/${lockName}`;
       const file = await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
@@ -78,6 +79,14 @@ export class TargetDirectory implements TargetStorage {
       random: this.#random,
     });
     return { nodeId: identity.nodeId, objects };
+  }
+
+  async #makeDirectory(action: string): Promise<void> {
+    try {
+      await makeDirectories(this.#directory);
+    } catch (error) {
+      throw asRustreError(`${action}: it cannot be made`, error);
+    }
   }
 
   #refuseForeignFiles(): void {
@@ -179,7 +188,6 @@ function writeSynced(path: string, text: string): void {
 
 function asRustreError(action: string, error: unknown): RustreError {
   if (isRustreError(error)) return error;
-  const codes: Record<string, ErrorCode> = { ENOSPC: "ENOSPC", EROFS: "EROFS", EACCES: "EACCES" };
-  const code = codes[codeOf(error)] ?? "EIO";
-  return new RustreError(code, `Cannot ${action}: ${messageOf(error)}`, { cause: error });
+  const { code, reason } = platformReason(error);
+  return new RustreError(code, `Cannot ${action}: ${reason}`, { cause: error });
 }

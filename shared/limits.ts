@@ -207,6 +207,8 @@ export const limits = {
   transferBytes: 1 * MiB,
   /** Data requests that one file transfer has under way. */
   transferWindow: 16,
+  /** How often a get begins again with a file that was replaced while it was read. */
+  downloadRestartsMax: 3,
   /** Files that a recursive put or get works on at once. */
   filesInFlight: 16,
   /** Data requests of all files of one put or get: with transferBytes the memory that it takes. */

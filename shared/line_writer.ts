@@ -15,10 +15,15 @@ export class LineWriter {
   #waitingLength = 0;
   #dropped = 0;
   #writing: Promise<void> | undefined;
-  #broken = false;
+  #failure: unknown;
 
   constructor(sink: ByteSink) {
     this.#sink = sink;
+  }
+
+  /** What ended the writing, once a write has failed. Lines are dropped from then on. */
+  get failure(): unknown {
+    return this.#failure;
   }
 
   /**
@@ -26,7 +31,7 @@ export class LineWriter {
    * line that counts the dropped ones takes its place once there is room again.
    */
   write(line: string, important = false): void {
-    if (this.#broken) return;
+    if (this.#failure !== undefined) return;
     if (!important && this.#waitingLength + line.length > limits.logBufferLength) {
       this.#dropped++;
       return;
@@ -51,10 +56,10 @@ export class LineWriter {
         this.#waitingLength = 0;
         await this.#writeAll(this.#encoder.encode(text));
       }
-    } catch {
+    } catch (error) {
       // The reader is gone or the disk is full. There is no place left to say so, and a server
       // serves on without its log.
-      this.#broken = true;
+      this.#failure = error;
       this.#waiting = [];
     } finally {
       this.#writing = undefined;

@@ -9,8 +9,9 @@ import {
   type LogLevel,
   type LogRecord,
 } from "@logtape/logtape";
-import { isRustreError, messageOf, RustreError } from "./errors.ts";
+import { isRustreError, RustreError } from "./errors.ts";
 import { LineWriter } from "./line_writer.ts";
+import { platformReason } from "./platform_errors.ts";
 
 export type { Logger } from "@logtape/logtape";
 
@@ -33,8 +34,11 @@ export interface LogOptions {
 
 /** The process's output, once logging is set up. */
 export interface LogOutput {
-  /** Prints a result line on standard output, in order with the log lines that are there. */
-  print(line: string): void;
+  /**
+   * Prints a result line on standard output, in order with the log lines that are there. Resolves
+   * when it is written, rejects when it cannot be.
+   */
+  print(line: string): Promise<void>;
   /** Resolves when every line so far is written. To be awaited before the process ends. */
   flush(): Promise<void>;
 }
@@ -66,9 +70,18 @@ export function setUpLogging(options: LogOptions): LogOutput {
   });
   const writers = new Set([stdout, stream, ...files.values()]);
   return {
-    print: (line) => stdout.write(line, true),
+    print: async (line) => {
+      stdout.write(line, true);
+      await stdout.flush();
+      if (stdout.failure !== undefined) throw unwritable(stdout.failure);
+    },
     flush: async () => void await Promise.all(Array.from(writers, (writer) => writer.flush())),
   };
+}
+
+function unwritable(failure: unknown): RustreError {
+  const { code, reason } = platformReason(failure);
+  return new RustreError(code, `Cannot write "standard output": ${reason}`, { cause: failure });
 }
 
 function openFiles(options: LogOptions): Map<string, LineWriter> {
@@ -80,9 +93,8 @@ function openFiles(options: LogOptions): Map<string, LineWriter> {
       Deno.mkdirSync(options.directory, { recursive: true });
       files.set(role, new LineWriter(Deno.openSync(path, { append: true, create: true })));
     } catch (error) {
-      throw new RustreError("EINVAL", `Cannot log to "${path}": ${messageOf(error)}`, {
-        cause: error,
-      });
+      const { reason } = platformReason(error);
+      throw new RustreError("EINVAL", `Cannot log to "${path}": ${reason}`, { cause: error });
     }
   }
   return files;

@@ -12,9 +12,12 @@ export function df(): Job {
   return {
     async run({ cluster, fileSystem, signal, json, output }) {
       const { targets } = await cluster.map(signal);
-      const { inodes, usage, targetsUp } = await fileSystem.statfs({ signal });
+      // The mds may know another state of the OSTs than the rows show.
+      const { inodes } = await fileSystem.statfs({ signal });
+      const usage = totalUsage(targets);
+      const ostsUp = targets.filter(({ state }) => state === "up").length;
       if (json) {
-        const total = { ...describeUsage(usage), inodes, ostsUp: targetsUp };
+        const total = { ...describeUsage(usage), inodes, ostsUp };
         return await output.json({ osts: targets.map(describeTarget), total });
       }
       const rows = [
@@ -25,12 +28,23 @@ export function df(): Job {
           target.state,
           ...usageCells(target.usage),
         ]),
-        ["total", "", `${targetsUp} up`, ...usageCells(usage)],
+        ["total", "", `${ostsUp} up`, ...usageCells(usage)],
       ];
       for (const line of formatTable(rows, { right: [3, 4, 5, 6, 7] })) await output.line(line);
       await output.line(`${inodes} inodes`);
     },
   };
+}
+
+function totalUsage(targets: readonly Target[]): Usage {
+  const total = { capacityBytes: 0, usedBytes: 0, freeBytes: 0, objects: 0 };
+  for (const { usage } of targets) {
+    total.capacityBytes += usage.capacityBytes;
+    total.usedBytes += usage.usedBytes;
+    total.freeBytes += usage.freeBytes;
+    total.objects += usage.objects;
+  }
+  return total;
 }
 
 function usageCells(usage: Usage): string[] {

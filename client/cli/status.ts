@@ -16,11 +16,14 @@ export function statusCommand(context: CommandContext): Command {
       const { mgs, json } = context.globalsOf(command);
       const { environment, signal } = context;
       const { Cluster } = await import("../mod.ts");
+      const { Output } = await import("./output.ts");
+      const output = new Output(Deno.stdout);
       await using cluster = new Cluster({ mgs, environment });
       for (;;) {
         const status = await cluster.status(signal);
         const text = json ? JSON.stringify(describe(status)) : await formatStatus(status);
-        await print(flags.watch && !json && Deno.stdout.isTerminal() ? clearScreen + text : text);
+        await output.line(flags.watch && !json && output.isTerminal ? clearScreen + text : text);
+        await output.flush();
         context.setExitCode(describe(status).allUp ? 0 : 1);
         if (!flags.watch) return;
         await sleep(environment.clock, limits.statusIntervalMs, signal);
@@ -30,13 +33,6 @@ export function statusCommand(context: CommandContext): Command {
 
 /** Moves the cursor to the top and erases what is below. */
 const clearScreen = "\x1b[H\x1b[2J";
-
-async function print(text: string): Promise<void> {
-  const bytes = new TextEncoder().encode(text + "\n");
-  for (let start = 0; start < bytes.length;) {
-    start += await Deno.stdout.write(bytes.subarray(start));
-  }
-}
 
 // ── JSON ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,27 +36,29 @@ export function mkdir(operands: readonly string[], flags: MakeDirectoryFlags): J
   };
 }
 
-/** A directory that is there already is fine, and keeps its mode. */
+/** A directory that is there already is fine, whoever made it meanwhile, and keeps its mode. */
 async function makeWithParents(
   fileSystem: FileSystem,
   path: string,
   options: { mode: number; umask: number; signal: AbortSignal },
 ) {
   const { mode, umask, signal } = options;
-  try {
-    return await fileSystem.mkdir(path, { mode, signal });
-  } catch (error) {
-    if (isRustreError(error, "EEXIST")) {
-      const existing = await fileSystem.stat(path, { signal });
-      if (existing.type === "directory") return existing;
+  const parent = path.replace(/\/+[^/]+\/*$/, "");
+  const hasParent = parent !== "" && parent !== path;
+  for (let parentMade = false;; parentMade = true) {
+    try {
+      return await fileSystem.mkdir(path, { mode, signal });
+    } catch (error) {
+      if (isRustreError(error, "EEXIST")) {
+        const existing = await fileSystem.find(path, { signal });
+        if (existing?.type === "directory") return existing;
+      }
+      if (!isRustreError(error, "ENOENT") || parentMade || !hasParent) throw error;
     }
-    const parent = path.replace(/\/+[^/]+\/*$/, "");
-    if (!isRustreError(error, "ENOENT") || parent === "" || parent === path) throw error;
     // Whatever the umask, the next one can be made in it.
     const parentMode = (0o777 & ~umask) | 0o300;
     await makeWithParents(fileSystem, parent, { ...options, mode: parentMode });
   }
-  return await fileSystem.mkdir(path, { mode, signal });
 }
 
 export function rmdir(operands: readonly string[]): Job {

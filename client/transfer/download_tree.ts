@@ -1,13 +1,15 @@
 // Downloads a remote tree: files side by side, branches side by side, directories before what is in
-// them, and their modes and times after it.
+// them, and the modes and times of new ones after it.
 
-import { RustreError } from "../../shared/errors.ts";
+import { isRustreError, RustreError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
 import type { Attributes } from "../../shared/model.ts";
+import { platformCode } from "../../shared/platform_errors.ts";
 import { joinPath } from "../paths.ts";
 import { readInOrder, writeAll } from "./byte_streams.ts";
 import { LocalDraft, makeLocalLink } from "./local_draft.ts";
-import { localCall, platformCode } from "./local_errors.ts";
-import { checkLocalName, type LocalFile, modeOfCopy, statLocal } from "./local_files.ts";
+import { localCall } from "./local_errors.ts";
+import { checkLocalName, modeOfCopy, statLocal } from "./local_files.ts";
 import { setTimes } from "./local_times.ts";
 import { TaskGroup } from "./task_group.ts";
 import type { Transfer } from "./transfer.ts";
@@ -34,20 +36,43 @@ export async function downloadEntry(
   }
 }
 
+/** One that is replaced while it is read is read from the start: half of each is no file. */
 async function downloadFile(
   transfer: Transfer,
   path: string,
   destination: string,
 ): Promise<void> {
+  for (let restarts = 0;; restarts++) {
+    let movedBytes = 0;
+    const onMoved = (bytes: number) => {
+      movedBytes += bytes;
+      transfer.moved(bytes);
+    };
+    try {
+      return await downloadVersion(transfer, { path, destination, onMoved });
+    } catch (error) {
+      const again = isRustreError(error, "OBJECT_GONE") && restarts < limits.downloadRestartsMax;
+      if (!again) throw error;
+    }
+    transfer.moved(-movedBytes);
+  }
+}
+
+/** The file that has the name at the opening. */
+async function downloadVersion(
+  transfer: Transfer,
+  how: { path: string; destination: string; onMoved: (bytes: number) => void },
+): Promise<void> {
+  const { path, destination, onMoved } = how;
   const { fileSystem, signal, replace, environment } = transfer;
   await using remote = await fileSystem.open(path, { signal });
   const { attributes } = remote;
-  const how = { replace, random: environment.random };
-  await using draft = await LocalDraft.create(destination, how);
+  const options = { replace, random: environment.random };
+  await using draft = await LocalDraft.create(destination, options);
   // The disk is only taken where data is: what lies behind its end are zeros.
   await localCall(`write "${destination}"`, () => draft.file.truncate(attributes.sizeBytes));
   const range = { offsetBytes: 0, lengthBytes: attributes.dataEndBytes };
-  for await (const bytes of readInOrder(remote, range, transfer.streamOptions)) {
+  for await (const bytes of readInOrder(remote, range, { ...transfer.streamOptions, onMoved })) {
     await writeAll(draft.file, bytes, destination);
   }
   transfer.moved(attributes.sizeBytes - Math.min(attributes.dataEndBytes, attributes.sizeBytes));
@@ -75,12 +100,11 @@ async function downloadDirectory(
   { path, attributes }: RemoteEntry,
   destination: string,
 ): Promise<void> {
-  const made = await makeDirectory(attributes.mode, destination);
+  const isNew = await makeDirectory(attributes.mode, destination);
   await downloadChildren(transfer, path, destination);
   transfer.count("directories");
-  // One that was there may be another user's, and keeps what it has.
-  const { uid } = localCaller();
-  if (made.uid !== uid && uid !== 0) return;
+  // One that was there is no copy of this one, and keeps what it has.
+  if (!isNew) return;
   await localCall(`change "${destination}"`, async () => {
     await Deno.chmod(destination, attributes.mode);
     await setTimes(destination, attributes);
@@ -89,19 +113,21 @@ async function downloadDirectory(
 
 /**
  * Makes the directory, or takes the one that is there. A symbolic link in its place is refused:
- * what it leads to is none of this tree.
+ * what it leads to is none of this tree. Tells whether it is new.
  */
-async function makeDirectory(mode: number, destination: string): Promise<LocalFile> {
+async function makeDirectory(mode: number, destination: string): Promise<boolean> {
   const action = `make the directory "${destination}"`;
-  await localCall(action, async () => {
+  const isNew = await localCall(action, async () => {
     try {
       await Deno.mkdir(destination, { mode: mode | 0o700 });
+      return true;
     } catch (error) {
       if (platformCode(error) !== "EEXIST") throw error;
+      return false;
     }
   });
   const local = await statLocal(destination, { follow: false, action });
-  if (local.type === "directory") return local;
+  if (local.type === "directory") return isNew;
   throw new RustreError("EEXIST", `Cannot ${action}: something else is there`);
 }
 

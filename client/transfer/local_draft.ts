@@ -3,7 +3,8 @@
 
 import type { Random } from "../../shared/environment.ts";
 import { RustreError } from "../../shared/errors.ts";
-import { localCall, localError, platformCode } from "./local_errors.ts";
+import { platformCode } from "../../shared/platform_errors.ts";
+import { localCall, localError } from "./local_errors.ts";
 import { findLocal } from "./local_files.ts";
 import { setTimes, type Times } from "./local_times.ts";
 import { temporaryPath } from "./temporary_path.ts";

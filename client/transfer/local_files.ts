@@ -1,7 +1,8 @@
 // What the local side of a transfer knows of a local file, and how names get there and back.
 
 import { RustreError } from "../../shared/errors.ts";
-import { localCall, localError, platformCode } from "./local_errors.ts";
+import { platformCode } from "../../shared/platform_errors.ts";
+import { localCall, localError } from "./local_errors.ts";
 import { type Times, timesOf } from "./local_times.ts";
 
 export interface LocalFile extends Times {

@@ -1,8 +1,7 @@
 // Uploads a local tree: files side by side, branches side by side, directories before what is in
-// them, and their modes and times after it.
+// them, and the modes and times of new ones after it.
 
 import { isRustreError, RustreError } from "../../shared/errors.ts";
-import type { Attributes } from "../../shared/model.ts";
 import { joinPath } from "../paths.ts";
 import {
   localEntries,
@@ -44,29 +43,32 @@ async function uploadDirectory(
   { path, local }: LocalEntry,
   destination: string,
 ): Promise<void> {
-  const made = await makeDirectory(transfer, local, destination);
+  const isNew = await makeDirectory(transfer, local, destination);
   await uploadChildren(transfer, path, destination);
-  const { fileSystem, signal } = transfer;
-  const { caller } = fileSystem;
   transfer.count("directories");
-  // One that was there may be another user's, and keeps what it has.
-  if (made.uid !== caller.uid && caller.uid !== 0) return;
+  // One that was there is no copy of this one, and keeps what it has.
+  if (!isNew) return;
+  const { fileSystem, signal } = transfer;
   const { mode, atimeNs, mtimeNs } = local;
   await fileSystem.setAttributes(destination, { mode, atimeNs, mtimeNs }, { signal });
 }
 
-/** Makes the directory, or takes the one that is there. The caller can write to a new one. */
+/**
+ * Makes the directory, or takes the one that is there. The caller can write to a new one. Tells
+ * whether it is new.
+ */
 async function makeDirectory(
   { fileSystem, signal }: Transfer,
   local: LocalFile,
   destination: string,
-): Promise<Attributes> {
+): Promise<boolean> {
   try {
-    return await fileSystem.mkdir(destination, { mode: local.mode | 0o700, signal });
+    await fileSystem.mkdir(destination, { mode: local.mode | 0o700, signal });
+    return true;
   } catch (error) {
     if (!isRustreError(error, "EEXIST")) throw error;
     const existing = await fileSystem.stat(destination, { follow: false, signal });
-    if (existing.type === "directory") return existing;
+    if (existing.type === "directory") return false;
     throw error;
   }
 }

@@ -288,7 +288,11 @@ async function sayHello(
   writer.send({ kind: frameKind.request, opcode: helloOpcode, requestId: 0 }, body);
   const frame = await nextFrame(reader, where);
   if (frame === null) throw unreachable(where, "it closed the connection");
-  if (frame.kind === frameKind.error) throw errorOf(frame, `hello at ${where}`);
+  if (frame.kind === frameKind.error) {
+    // What it says of itself does not say which one it is.
+    const { code, message } = errorOf(frame, "its hello");
+    throw new RustreError(code, `Cannot talk to ${where}: ${message}`);
+  }
   const parsed = v.safeParse(helloReplySchema, frame.body);
   if (!parsed.success || frame.opcode !== helloOpcode) {
     throw new RustreError("BAD_FRAME", `Cannot talk to ${where}: its hello is malformed`);

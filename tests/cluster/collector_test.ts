@@ -5,8 +5,10 @@ import { decode } from "@msgpack/msgpack";
 import type { FileSystem } from "../../client/mod.ts";
 import { Schema } from "../../mds/schema.ts";
 import { limits } from "../../shared/limits.ts";
+import type { KeyRange, Store } from "../../shared/store/store.ts";
 import { transact } from "../../shared/store/transact.ts";
-import { type TestCluster, withCluster } from "../support/cluster.ts";
+import { leftovers } from "../support/check_store.ts";
+import { root, type TestCluster, withCluster } from "../support/cluster.ts";
 import { UncertainStore } from "../support/uncertain_store.ts";
 
 const schema = new Schema("test");
@@ -125,5 +127,137 @@ Deno.test("another mds collects within the lease after one lost the store", asyn
     await cluster.sleep(20_000);
     assert.equal(await collectorOf(cluster), after, "it does not go back and forth");
     await makeGarbage(cluster);
+  });
+});
+
+const stripeBytes = limits.stripeBytesMin;
+
+/** A store that tells of each range that is read. */
+function watchRanges(inner: Store, onRange: (range: KeyRange) => void): Store {
+  return {
+    get url() {
+      return inner.url;
+    },
+    begin() {
+      const transaction = inner.begin();
+      const getRange = transaction.getRange.bind(transaction);
+      transaction.getRange = (range, options) => {
+        onRange(range);
+        return getRange(range, options);
+      };
+      return transaction;
+    },
+    close: () => inner.close(),
+  };
+}
+
+/** From its restart on, each cut of an object of the OST takes so long. */
+async function slowCutsDown(cluster: TestCluster, index: number, delayMs: number): Promise<void> {
+  const target = cluster.targets[index]!;
+  await cluster.stop(`oss${index}`);
+  const open = target.open.bind(target);
+  target.open = async (owner) => {
+    const opened = await open(owner);
+    const store = opened.objects;
+    const resize = store.resize.bind(store);
+    store.resize = async (object, lengthBytes, how) => {
+      if (how === "cut") await cluster.sleep(delayMs);
+      await resize(object, lengthBytes, how);
+    };
+    return opened;
+  };
+  await cluster.startOss(index);
+  await cluster.allUp();
+}
+
+Deno.test("slow cuts delay neither the end of sessions nor the destruction of objects", async () => {
+  await withCluster({ osts: 2 }, async (cluster) => {
+    await slowCutsDown(cluster, 1, 5_000);
+    const fileSystem = cluster.fileSystem();
+    await put(fileSystem, "/victim");
+    const cuts = Array.from({ length: 12 }, (_, index) => `/cut${index}`);
+    for (const path of cuts) await put(fileSystem, path);
+    const pending = await cluster.connect("doomed").fileSystem(root).create("/pending");
+    await pending.write(0, new Uint8Array(10));
+    cluster.network.kill("doomed");
+    for (const path of cuts) await fileSystem.setAttributes(path, { sizeBytes: 0 });
+    await cluster.sleep(2 * limits.collectIntervalMs);
+    const isLeft = async (kind: string) =>
+      (await leftovers(cluster)).some((key) => key.includes(`/${kind}/`));
+    await fileSystem.unlink("/victim");
+    await cluster.eventually(async () => !(await isLeft("gc")), 500);
+    const expiryMs = limits.sessionLeaseMs + 2 * limits.collectIntervalMs;
+    await cluster.eventually(async () => !(await isLeft("pending")), expiryMs);
+    assert(await isLeft("truncate"), "cuts were under way all the time");
+  });
+});
+
+Deno.test("the cut of a file with an OST down is not begun", async () => {
+  await withCluster({ osts: 2 }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    // The first object of some is on the OST that stays up.
+    const paths = Array.from({ length: 8 }, (_, index) => `/f${index}`);
+    for (const path of paths) {
+      await using file = await fileSystem.create(path, { layout: { stripeBytes } });
+      await file.write(0, new Uint8Array(2 * stripeBytes).fill(1));
+      await file.close();
+    }
+    await cluster.stop("oss1");
+    await cluster.sleep(2 * limits.probeSilenceMs);
+    for (const path of paths) await fileSystem.setAttributes(path, { sizeBytes: 0 });
+    await cluster.sleep(5 * limits.collectIntervalMs);
+    assert.equal(cluster.usage().bytes, paths.length * 2 * stripeBytes);
+    await cluster.startOss(1);
+    await cluster.eventually(() => cluster.usage().bytes === 0, 5_000);
+  });
+});
+
+Deno.test("kicks do not make the collector scan sessions and truncations more often", async () => {
+  const scans = { sessions: 0, truncations: 0, garbage: 0 };
+  await withCluster({
+    mdsStore: (inner) =>
+      watchRanges(inner, ({ begin }) => {
+        if (begin === schema.sessions().begin) scans.sessions++;
+        if (begin === schema.truncations().begin) scans.truncations++;
+        if (begin === schema.garbageOf(0).begin) scans.garbage++;
+      }),
+  }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    // Before that, a new collector ends no sessions.
+    await cluster.sleep(limits.sessionLeaseMs + 5_000);
+    Object.assign(scans, { sessions: 0, truncations: 0, garbage: 0 });
+    const intervals = 5;
+    for (let tenth = 0; tenth < 10 * intervals; tenth++) {
+      await put(fileSystem, "/f");
+      await fileSystem.setAttributes("/f", { sizeBytes: 1 });
+      await fileSystem.unlink("/f");
+      await cluster.sleep(limits.collectIntervalMs / 10);
+    }
+    assert(scans.garbage > 5 * intervals, "garbage is collected at once");
+    for (const count of [scans.sessions, scans.truncations]) {
+      assert(count >= intervals - 1 && count <= intervals + 2, `${count} scans`);
+    }
+  });
+});
+
+Deno.test("mutations that leave no garbage do not wake the collector", async () => {
+  let reads = 0;
+  await withCluster({
+    mdsStore: (inner) =>
+      watchRanges(inner, ({ begin }) => {
+        if (begin === schema.garbageOf(0).begin) reads++;
+      }),
+  }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await fileSystem.mkdir("/d");
+    await cluster.sleep(10 * limits.collectIntervalMs);
+    reads = 0;
+    for (let round = 0; round < 20; round++) {
+      await put(fileSystem, `/d/${round}`);
+      await fileSystem.rename(`/d/${round}`, `/${round}`);
+      await fileSystem.setAttributes(`/${round}`, { mode: 0o600 });
+    }
+    await cluster.connect().close();
+    assert(reads <= 1, `${reads} reads of an empty list`);
   });
 });

@@ -108,6 +108,12 @@ Deno.test("put -r merges into directories that are there, and replaces files onl
   assert.equal(await client.ok("cat", "/merge/a"), "changed\n");
   assert.equal(await client.ok("readlink", "/merge/link"), "b\n");
   assert.deepEqual(await client.names("/merge"), ["a", "link", "sub"]);
+  const { mode, mtimeMs } = await client.stat("/merge/sub");
+  await shell("chmod 700 merge/sub; touch -d '2001-02-03 UTC' merge/sub; mkdir merge/empty");
+  await client.ok("put", "-rf", "merge/.", "/merge");
+  const sub = await client.stat("/merge/sub");
+  assert.equal(sub.mode, mode, "what was there keeps its mode");
+  assert.ok(sub.mtimeMs >= mtimeMs, "and its times are its own");
   // And the same back.
   await shell("mkdir back; echo old > back/a; mkdir back/link");
   await client.fails(1, /"back\/a": already exists/, "get", "-r", "/merge/.", "back");
@@ -116,6 +122,11 @@ Deno.test("put -r merges into directories that are there, and replaces files onl
   await shell("rmdir back/link");
   await client.ok("get", "-rf", "/merge/.", "back");
   await shell("diff -r --no-dereference merge back");
+  await shell("chmod 711 back/sub; touch -d '2005-06-07 UTC' back/empty");
+  const dates = "stat -c '%a %Y' back/empty; stat -c %a back back/sub";
+  const before = await shell(dates);
+  await client.ok("get", "-rf", "/merge/.", "back");
+  assert.equal(await shell(dates), before);
 });
 
 Deno.test("put and get go into directories, and to names", async () => {

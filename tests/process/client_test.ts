@@ -184,6 +184,10 @@ Deno.test("client mkdir makes directories with modes and parents", async () => {
   await client.fails(1, /no such file/, "mkdir", "/mk/none/below");
   await client.ok("mkdir", "-p", "/mk/a/b/c/", "/mk", "/");
   assert.equal((await client.stat("/mk/a/b/c")).type, "directory");
+  await client.ok("mkdir", "-p", "/mk/up/b/c/../d");
+  assert.deepEqual(await client.names("/mk/up/b"), ["c", "d"]);
+  const sameTree = () => client.ok("mkdir", "-p", "/mk/same/1/2/3/4/5/6/7/8");
+  await Promise.all(Array.from({ length: 4 }, sameTree));
   await client.ok("mkdir", "-m", "2750", "/mk/octal");
   await client.ok("mkdir", "-m", "u=rwx,go=", "/mk/symbolic");
   assert.equal((await client.stat("/mk/octal")).mode, "2750");
@@ -309,7 +313,9 @@ Deno.test("a cluster that cannot be reached is exit status 1, and named", async 
   await client.fails(2, /'nowhere'/, "ls", "--mgs", "nowhere", "/");
   // An OST is no mgs.
   const { osts } = await client.json("df");
-  await client.fails(1, /mgs/, "ls", "--mgs", osts[0].address, "/");
+  const { address } = osts[0];
+  const { stderr } = await client.fails(1, /not an mgs/, "ls", "--mgs", address, "/");
+  assert.equal(stderr.split(`Cannot talk to ${address}: This is an oss, not an mgs`).length, 2);
 });
 
 Deno.test("client --help lists every command, and every command has help", async () => {

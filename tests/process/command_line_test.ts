@@ -42,11 +42,26 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
     args: ["mgs", "-l", "192.0.2.9:0", "--store", "memory:"],
     message: /listen on "192\.0\.2\.9:0"/,
   },
+  { args: ["mgs", "--store", "sqlite:/proc"], message: /store "\/proc": it is a directory\n$/ },
+  { args: ["mgs", "--store", "sqlite:/none/x.db"], message: /"\/none" does not exist; make it/ },
+  {
+    args: ["oss", "-d", "/proc/none"],
+    message: /^rustre: .*"\/proc\/none".*: it cannot be made: no such file or directory\n$/,
+  },
+  { args: ["oss", "-d", "/proc/version"], message: /"\/proc\/version".*: not a directory\n$/ },
+  { args: ["oss", "-d", "/proc/self"], message: /"\/proc\/self".*: it holds "[^"]+" and no/ },
   { args: ["oss", "-d", "x", "-i", "-1"], message: /--index.*number from 0 to 65535/ },
   { args: ["oss", "-d", "x", "-i", "65536"], message: /--index.*number from 0 to 65535/ },
   { args: ["up", "--dir", "x", "--osts", "0"], message: /--osts.*number from 1/ },
   { args: ["up", "--dir", "x", "--osts", "many"], message: /--osts.*number from 1/ },
-  { args: ["up", "--dir", "/proc/none"], message: /^rustre: .*"\/proc\/none"/ },
+  {
+    args: ["up", "--dir", "/proc/none"],
+    message: /^rustre: .*"\/proc\/none": it cannot be made: no such file or directory\n$/,
+  },
+  {
+    args: ["up", "--dir", "/proc/version"],
+    message: /"\/proc\/version": it is not a directory\n$/,
+  },
   { args: ["status", "--log-dir", "/proc/none"], message: /^rustre: .*"\/proc\/none/ },
 ];
 for (const { args, message, env } of wrongUsage) {
@@ -120,6 +135,21 @@ Deno.test("global flags hold before and behind the command, and behind wins", as
   const fromEnvironment = await runRustre(["status"], { env: { RUSTRE_MGS: address } });
   assert.equal(fromEnvironment.code, 0);
   assert.match(fromEnvironment.stdout, /^cluster rustre \([0-9a-f]{32}\), map epoch \d+\nSERVER +/);
+});
+
+Deno.test("output that cannot be written is a failure with a reason, of a server's start too", async () => {
+  const intoFull = ["sh", "-c", 'exec "$@" > /dev/full', "sh"];
+  const failed = 'rustre: Cannot write "standard output": no space left\n';
+  const server = ["mgs", "-l", "127.0.0.1:0", "--store", "memory:"];
+  const started = await runRustre(server, { prefix: intoFull });
+  assert.deepEqual([started.code, started.stderr], [1, failed]);
+
+  await using mgs = await startRustre(server);
+  const flags = ["-m", mgs.ready.replace("mgs=", "")];
+  for (const args of [["status"], ["status", "--json"]]) {
+    const shown = await runRustre([...flags, ...args], { prefix: intoFull });
+    assert.deepEqual([shown.code, shown.stderr], [1, failed], args.join(" "));
+  }
 });
 
 Deno.test("a second server on one address exits 1 and names it", async () => {

@@ -126,6 +126,11 @@ Deno.test("rustre status shows an OST that dies, hangs and comes back within 3 s
   const downMs = await processes.waitFor(isOst(1, "down"));
   assert(downMs < stateShowsMs + statusMs, `down after ${downMs} ms`);
   assert.equal((await processes.status()).code, 1);
+  const { stdout } = await runRustre(["--mgs", processes.mgs, "--json", "client", "df"]);
+  const { osts, total } = JSON.parse(stdout);
+  const [first, second] = osts;
+  assert.equal(total.capacityBytes, first.capacityBytes + second.capacityBytes);
+  assert.deepEqual([total.ostsUp, osts.length], [1, 2]);
 
   await processes.startOss(1);
   const upMs = await processes.waitFor(isOst(1, "up"));

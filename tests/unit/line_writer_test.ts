@@ -77,4 +77,5 @@ Deno.test("LineWriter gives up quietly when the reader is gone", async () => {
   writer.write("b");
   await writer.flush();
   assert.equal(writes, 1);
+  assert(writer.failure instanceof Deno.errors.BrokenPipe);
 });

@@ -40,7 +40,15 @@ Deno.test("UpDirectory.open() refuses a directory that another one has open", as
 Deno.test("UpDirectory.open() names a directory or state that it cannot use", async () => {
   await withDirectory(async (path) => {
     await Deno.writeTextFile(`${path}/file`, "");
-    await assert.rejects(open(`${path}/file`), (error) => isRustreError(error, "EINVAL"));
+    for (
+      const [below, reason] of [["", "it is not a directory"], [
+        "/x",
+        "it cannot be made: not a directory",
+      ]]
+    ) {
+      const message = `Cannot use the directory "${path}/file${below}": ${reason}`;
+      await assert.rejects(open(`${path}/file${below}`), { code: "EINVAL", message });
+    }
     for (const text of ["", "{}", '{"format":2}']) {
       await Deno.writeTextFile(`${path}/up.json`, text);
       await assert.rejects(

@@ -12,6 +12,7 @@ import { RpcClient } from "../../../shared/rpc/client.ts";
 import { mgsService, ossService } from "../../../shared/rpc/protocol.ts";
 import { MemoryStore } from "../../../shared/store/memory.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
+import { RecordedLog } from "../../support/fake_mgs.ts";
 
 const environment = systemEnvironment();
 const common = {
@@ -72,16 +73,19 @@ Deno.test("startOss() serves a directory to one daemon of its cluster and index"
 
 Deno.test("startOss() lets go of everything when it cannot listen", async () => {
   const directory = await Deno.makeTempDir();
+  const { lines, logger: log } = new RecordedLog();
   await using mgs = await startMgsOf("mine");
   const options = {
     ...common,
     mgs: [mgs.address],
     storage: directory,
     targetIndex: 0,
-    log: loggerOf("oss"),
+    log,
   };
   await rejects("EBUSY", () => startOss({ ...options, listen: mgs.address }), ["Cannot listen"]);
+  assert.deepEqual(lines, [], "what never served has not stopped");
   await using oss = await startOss(options);
   await oss.close();
+  assert.deepEqual([lines[0], lines.at(-1)], ["info Serving", "info Stopped"]);
   await Deno.remove(directory, { recursive: true });
 });

@@ -154,5 +154,5 @@ for (const [name, text, code, part] of damaged) {
 
 testDirectory("refuses a file in the place of the directory", async (directory) => {
   await Deno.writeTextFile(`${directory}/file`, "");
-  await rejects("EIO", () => useOnce(`${directory}/file`), [`${directory}/file`]);
+  await rejects("ENOTDIR", () => useOnce(`${directory}/file`), [`${directory}/file`]);
 });

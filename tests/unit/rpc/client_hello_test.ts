@@ -87,7 +87,7 @@ Deno.test("a server of another cluster, role, OST or version is refused with the
     await using asking = new RpcClient({ environment, caller: "client" });
     await assert.rejects(
       call(asking, { ...mds.endpoint, targetIndex: 3 }),
-      fails("WRONG_TARGET", /OST 3/),
+      fails("WRONG_TARGET", /^Cannot talk to \S+:\d+: This oss serves OST .*OST 3/),
     );
     assert.equal(asking.clusterId, undefined, "a refused hello teaches nothing");
     assert.deepEqual(await call(asking, mds.endpoint), { text: "" });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { localError } from "../../../../client/transfer/local_errors.ts";
 import {
   checkLocalName,
   lastName,
@@ -9,6 +10,7 @@ import {
 } from "../../../../client/transfer/local_files.ts";
 import { setTimes } from "../../../../client/transfer/local_times.ts";
 import { temporaryPath } from "../../../../client/transfer/temporary_path.ts";
+import type { RustreError } from "../../../../shared/errors.ts";
 import { SeededRandom } from "../../../support/seeded_random.ts";
 
 async function inDirectory(test: (directory: string) => Promise<void>): Promise<void> {
@@ -19,6 +21,28 @@ async function inDirectory(test: (directory: string) => Promise<void>): Promise<
     await Deno.remove(directory, { recursive: true });
   }
 }
+
+Deno.test("localError() says the reason of every error of the platform, and leaves others", () => {
+  const named = Object.assign(new Error("Is a directory (os error 21): open '/a'"), {
+    code: "EISDIR",
+  });
+  const cases: [Error, string, string][] = [
+    [named, "EISDIR", "is a directory"],
+    // As Deno has it: a number and no name.
+    [new Error("File too large (os error 27)"), "EFBIG", "file too large"],
+    [
+      Object.assign(new Error("EMFILE: too many open files, open '/a'"), { code: "EMFILE" }),
+      "EIO",
+      "too many open files",
+    ],
+  ];
+  for (const [error, code, reason] of cases) {
+    const { code: codeGot, message } = localError('write "a"', error) as RustreError;
+    assert.deepEqual([codeGot, message], [code, `Cannot write "a": ${reason}`]);
+  }
+  const bug = new TypeError("undefined is not a function");
+  assert.equal(localError("write", bug), bug);
+});
 
 const describe = { follow: false, action: "look" };
 
