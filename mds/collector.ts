@@ -27,6 +27,7 @@ export class Collector implements AsyncDisposable {
   #leaseRenewal: Periodic | undefined;
   #wake: (() => void) | undefined;
   #kicked = false;
+  #cutsKicked = false;
   /** One of each kind at a time. */
   readonly #underWay = new Map<string, Promise<void>>();
   /** On the monotonic clock, from when on what is done once in each interval is due. */
@@ -49,9 +50,10 @@ export class Collector implements AsyncDisposable {
     this.#running ??= this.#run();
   }
 
-  /** There is garbage to destroy: do not wait for the interval. */
-  kick(): void {
+  /** There is garbage to destroy, or with `cuts` something to cut: do not wait for the interval. */
+  kick({ cuts = false }: { cuts?: boolean } = {}): void {
     this.#kicked = true;
+    this.#cutsKicked ||= cuts;
     this.#wake?.();
   }
 
@@ -118,8 +120,8 @@ export class Collector implements AsyncDisposable {
   }
 
   /**
-   * A kick is only for the garbage. What costs a scan of all sessions and truncations is done once
-   * in each interval, however many kicks there are.
+   * What costs a scan of all sessions or truncations is done once in each interval, however much
+   * garbage there is; and truncations when there is a new one, for its file waits for it.
    */
   #startRound({ heldMs, scanIsDue }: { heldMs: number; scanIsDue: boolean }): void {
     // While no mds ran, no client could renew: each gets a whole lease's time to do so.
@@ -128,7 +130,10 @@ export class Collector implements AsyncDisposable {
     }
     const map = this.#context.maps.current;
     if (!map) return;
-    if (scanIsDue) this.#startUnlessUnderWay("cuts", () => this.#cutTruncated());
+    if (scanIsDue || this.#cutsKicked) {
+      this.#cutsKicked = false;
+      this.#startUnlessUnderWay("cuts", () => this.#cutTruncated());
+    }
     for (const { index } of map.targets.filter(isUp)) {
       this.#startUnlessUnderWay(`garbage of OST ${index}`, () => this.#destroyGarbage(map, index));
     }

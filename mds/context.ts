@@ -35,6 +35,8 @@ export interface Mutation {
   readonly nowNs: bigint;
   /** To be called when this run leaves garbage; what it says counts if the run is committed. */
   readonly noteGarbage: () => void;
+  /** The mutation leaves objects to cut, so that its file cannot be written until that is done. */
+  readonly noteCut: () => void;
 }
 
 export type MdsRequest<Name extends keyof typeof mdsService["methods"]> = RequestOf<

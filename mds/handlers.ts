@@ -59,8 +59,8 @@ export function mdsHandlers(
     const { opcode } = mdsService.methods[name];
     return async (request) => {
       const run = (mutation: Mutation) => operation(mutation, request);
-      const { reply, leftGarbage } = await runMutation(context, request, opcode, run);
-      if (leftGarbage) collector.kick();
+      const { reply, leftGarbage, leftCut } = await runMutation(context, request, opcode, run);
+      if (leftGarbage || leftCut) collector.kick({ cuts: leftCut });
       return reply;
     };
   }

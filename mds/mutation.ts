@@ -19,6 +19,8 @@ export interface MutationOutcome<Reply> {
   readonly reply: Reply;
   /** Whether the run that was committed left garbage to the collector. */
   readonly leftGarbage: boolean;
+  /** Whether it left objects to cut. */
+  readonly leftCut: boolean;
 }
 
 /**
@@ -43,8 +45,10 @@ export function runMutation<Reply>(
     if (earlier) {
       const stored = decodeStoredReply(earlier);
       if (stored.requestId === requestId) {
-        // Garbage that its run left is found a moment later without a word about it.
-        if (stored.opcode === opcode) return { reply: stored.reply as Reply, leftGarbage: false };
+        if (stored.opcode === opcode) {
+          // What its run left is found a moment later without a word about it.
+          return { reply: stored.reply as Reply, leftGarbage: false, leftCut: false };
+        }
         throw new RustreError("BAD_REQUEST", `request ${requestId} was another operation before`);
       }
       if (stored.requestId > requestId) {
@@ -52,10 +56,16 @@ export function runMutation<Reply>(
       }
     }
     const timeNs = nowNs(context.environment.clock);
-    let leftGarbage = false;
-    const noteGarbage = () => void (leftGarbage = true);
-    const reply = await operation({ context, transaction, clientId, nowNs: timeNs, noteGarbage });
+    let [leftGarbage, leftCut] = [false, false];
+    const reply = await operation({
+      context,
+      transaction,
+      clientId,
+      nowNs: timeNs,
+      noteGarbage: () => void (leftGarbage = true),
+      noteCut: () => void (leftCut = true),
+    });
     transaction.set(slot, encodeStoredReply({ requestId, opcode, reply }));
-    return { reply, leftGarbage };
+    return { reply, leftGarbage, leftCut };
   });
 }

@@ -107,7 +107,14 @@ function cleanUp(
 ): Mutation {
   const timeNs = nowNs(context.environment.clock);
   // Whoever ends the session tells the collector, by what was removed.
-  return { context, transaction, clientId, nowNs: timeNs, noteGarbage: () => {} };
+  return {
+    context,
+    transaction,
+    clientId,
+    nowNs: timeNs,
+    noteGarbage: () => {},
+    noteCut: () => {},
+  };
 }
 
 /** Ends every session whose lease is over. */

@@ -29,7 +29,7 @@ async function requireNoTruncation({ transaction, context }: Mutation, ino: numb
 
 /** The inode with its new size; objects that reach over it are left to the collector to cut. */
 export async function truncate(
-  { transaction, context }: Mutation,
+  { transaction, context, noteCut }: Mutation,
   inode: Inode,
   sizeBytes: number,
 ): Promise<Inode> {
@@ -38,6 +38,7 @@ export async function truncate(
   const earlier = await transaction.get(key);
   const before = Math.max(inode.dataEndBytes, earlier ? decodeNumber(earlier) : 0);
   transaction.set(key, encodeNumber(before));
+  noteCut();
   return { ...inode, sizeBytes, dataEndBytes: sizeBytes };
 }
 

@@ -212,7 +212,7 @@ Deno.test("the cut of a file with an OST down is not begun", async () => {
   });
 });
 
-Deno.test("kicks do not make the collector scan sessions and truncations more often", async () => {
+Deno.test("garbage does not make the collector scan sessions and truncations more often", async () => {
   const scans = { sessions: 0, truncations: 0, garbage: 0 };
   await withCluster({
     mdsStore: (inner) =>
@@ -229,13 +229,26 @@ Deno.test("kicks do not make the collector scan sessions and truncations more of
     const intervals = 5;
     for (let tenth = 0; tenth < 10 * intervals; tenth++) {
       await put(fileSystem, "/f");
-      await fileSystem.setAttributes("/f", { sizeBytes: 1 });
       await fileSystem.unlink("/f");
       await cluster.sleep(limits.collectIntervalMs / 10);
     }
     assert(scans.garbage > 5 * intervals, "garbage is collected at once");
     for (const count of [scans.sessions, scans.truncations]) {
       assert(count >= intervals - 1 && count <= intervals + 2, `${count} scans`);
+    }
+  });
+});
+
+Deno.test("a file that was cut can soon be opened for writing", async () => {
+  await withCluster({}, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await put(fileSystem, "/f");
+    for (let round = 0; round < 5; round++) {
+      await fileSystem.setAttributes("/f", { sizeBytes: 10 - round });
+      const startMs = cluster.clock.monotonicMs();
+      await using _file = await fileSystem.openForWriting("/f");
+      const tookMs = cluster.clock.monotonicMs() - startMs;
+      assert(tookMs < limits.collectIntervalMs / 4, `${tookMs} ms`);
     }
   });
 });
