@@ -9,8 +9,8 @@ import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
 import type { CallOptions, Endpoint, RpcClient } from "../shared/rpc/client.ts";
 import { mdsService } from "../shared/rpc/protocol.ts";
-import { retrying } from "../shared/rpc/retry.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
+import { tryOperation } from "./operation.ts";
 import { type MutationId, Session } from "./session.ts";
 
 export type MdsMethod = keyof typeof mdsService["methods"];
@@ -176,17 +176,11 @@ export class MetadataClient implements AsyncDisposable {
     signal: AbortSignal | undefined,
     attempt: (endpoint: Endpoint, options: CallOptions) => Promise<T>,
   ): Promise<T> {
-    const { environment, maps } = this.#options;
-    return retrying({
-      environment,
-      timeoutMs: limits.operationTimeoutMs,
+    return tryOperation(
+      this.#options,
       signal,
-      refreshMap: () => maps.refresh(),
-    }, async (tryNumber, remainingMs) => {
-      if (!maps.current) await maps.get(signal);
-      const timeoutMs = Math.min(limits.callTimeoutMs, remainingMs);
-      return attempt(this.#endpoint(tryNumber), { signal, timeoutMs });
-    });
+      ({ tryNumber, timeoutMs }) => attempt(this.#endpoint(tryNumber), { signal, timeoutMs }),
+    );
   }
 
   /** Each try goes to the next mds that is up. */

@@ -9,8 +9,8 @@ import { limits } from "../shared/limits.ts";
 import type { ClusterMap, Layout, Target } from "../shared/model.ts";
 import type { RpcClient } from "../shared/rpc/client.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
-import { retrying } from "../shared/rpc/retry.ts";
 import type { UnsyncedGroup, WriteAnswer } from "./unsynced_objects.ts";
+import { tryOperation } from "./operation.ts";
 
 export interface ObjectClientOptions {
   readonly environment: Environment;
@@ -180,17 +180,11 @@ export class ObjectClient {
     signal: AbortSignal | undefined,
     attempt: (map: ClusterMap, attempt: Attempt) => Promise<T>,
   ): Promise<T> {
-    const { environment, maps } = this.#options;
-    return retrying({
-      environment,
-      timeoutMs: limits.operationTimeoutMs,
+    return tryOperation(
+      this.#options,
       signal,
-      refreshMap: () => maps.refresh(),
-    }, async (tryNumber, remainingMs) => {
-      const timeoutMs = Math.min(limits.callTimeoutMs, remainingMs);
-      const map = maps.current ?? await maps.get(signal);
-      return attempt(map, { isFirst: tryNumber === 0, timeoutMs });
-    });
+      ({ map, tryNumber, timeoutMs }) => attempt(map, { isFirst: tryNumber === 0, timeoutMs }),
+    );
   }
 }
 
