@@ -3,13 +3,7 @@
 
 import { interrupted } from "../shared/deadline.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
-import {
-  fileBytesMax,
-  objectCount,
-  objectLengthBytes,
-  type Piece,
-  pieces,
-} from "../shared/layout.ts";
+import { fileBytesMax, objectCount, type Piece, pieces, resizedObjects } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { Attributes, Layout } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
@@ -349,11 +343,11 @@ export class OpenFile implements AsyncDisposable {
   async #fillHoles(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
     const beforeBytes = this.#filledEndBytes;
     if (!this.#written.covers(beforeBytes, endBytes)) {
-      const seqs = growingObjects(this.#objects.layout, beforeBytes, endBytes);
-      await this.#window.each(seqs, signal, async ({ seq, lengthBytes }) => {
+      const growing = resizedObjects(this.#objects.layout, beforeBytes, endBytes);
+      await this.#window.each(growing, signal, async ({ seq, higherLengthBytes }) => {
         const answers = await named(
           `write to "${this.path}"`,
-          () => this.#options.objects.extend(this.#objects, seq, lengthBytes, signal),
+          () => this.#options.objects.extend(this.#objects, seq, higherLengthBytes, signal),
         );
         this.#unsynced.add(seq, answers);
       });
@@ -374,20 +368,6 @@ export class OpenFile implements AsyncDisposable {
   #requireOpen(action: string): void {
     if (this.#state === "open") return;
     throw new RustreError("EBADF", `Cannot ${action} "${this.path}": it is closed`);
-  }
-}
-
-/** The objects that are longer when the data ends at `endBytes` than at `beforeBytes`. */
-function* growingObjects(
-  layout: Layout,
-  beforeBytes: number,
-  endBytes: number,
-): Generator<{ seq: number; lengthBytes: number }> {
-  const firstSeq = Math.max(0, objectCount(layout, beforeBytes) - layout.targets.length);
-  const count = objectCount(layout, endBytes);
-  for (let seq = firstSeq; seq < count; seq++) {
-    const lengthBytes = objectLengthBytes(layout, seq, endBytes);
-    if (lengthBytes > objectLengthBytes(layout, seq, beforeBytes)) yield { seq, lengthBytes };
   }
 }
 

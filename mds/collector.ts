@@ -7,7 +7,7 @@ import type { ClusterMap, Layout, ObjectId, Target } from "../shared/model.ts";
 import { endpointOfTarget, isUp, targetOf } from "../shared/cluster_map.ts";
 import { sleep } from "../shared/environment.ts";
 import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
-import { objectCount, objectId, objectLengthBytes, targetsOfObject } from "../shared/layout.ts";
+import { objectCount, objectId, resizedObjects, targetsOfObject } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
@@ -214,8 +214,9 @@ export class Collector implements AsyncDisposable {
     if (!layout) return;
     // A cut that cannot be finished would be begun again in every round.
     for (const index of targetsToCut(layout, dataEndBytes, beforeBytes)) upTarget(map, index);
-    for (const { seq, lengthBytes } of objectsToCut(layout, dataEndBytes, beforeBytes)) {
-      const cut = { epoch: map.epoch, object: objectId(ino, seq), lengthBytes };
+    for (const { seq, lowerLengthBytes } of resizedObjects(layout, dataEndBytes, beforeBytes)) {
+      const object = objectId(ino, seq);
+      const cut = { epoch: map.epoch, object, lengthBytes: lowerLengthBytes };
       await Promise.all(
         targetsOfObject(layout, seq).map((index) => this.#cutObject(map, index, cut)),
       );
@@ -295,25 +296,11 @@ function upTarget(map: ClusterMap, index: number): Target {
   throw new RustreError("TARGET_DOWN", `Cannot reach OST ${index}: it is down`);
 }
 
-/** The objects that are longer when the data ends at `beforeBytes` than at `dataEndBytes`. */
-function* objectsToCut(
-  layout: Layout,
-  dataEndBytes: number,
-  beforeBytes: number,
-): Generator<{ seq: number; lengthBytes: number }> {
-  const firstSeq = Math.max(0, objectCount(layout, dataEndBytes) - layout.targets.length);
-  const count = objectCount(layout, beforeBytes);
-  for (let seq = firstSeq; seq < count; seq++) {
-    const lengthBytes = objectLengthBytes(layout, seq, dataEndBytes);
-    if (lengthBytes < objectLengthBytes(layout, seq, beforeBytes)) yield { seq, lengthBytes };
-  }
-}
-
-/** The OSTs of {@link objectsToCut}: each position's first one is among the first of two sets. */
+/** The OSTs with something to cut: each position's first one is among the first of two sets. */
 function targetsToCut(layout: Layout, dataEndBytes: number, beforeBytes: number): Set<number> {
   const targets = new Set<number>();
   const endSeq = objectCount(layout, dataEndBytes) + layout.targets.length;
-  for (const { seq } of objectsToCut(layout, dataEndBytes, beforeBytes)) {
+  for (const { seq } of resizedObjects(layout, dataEndBytes, beforeBytes)) {
     if (seq >= endSeq) break;
     for (const index of targetsOfObject(layout, seq)) targets.add(index);
   }

@@ -111,6 +111,29 @@ export function objectLengthBytes(layout: Layout, seq: number, dataEndBytes: num
   return fullRows * stripeBytes + inLastStripeBytes;
 }
 
+/** An object whose length depends on which of two ends the data has. */
+export interface ResizedObject {
+  readonly seq: number;
+  /** With the data's end at the lower, and at the higher offset. */
+  readonly lowerLengthBytes: number;
+  readonly higherLengthBytes: number;
+}
+
+/** The objects that are longer when the data ends at `higherBytes` than at `lowerBytes`. */
+export function* resizedObjects(
+  layout: Layout,
+  lowerBytes: number,
+  higherBytes: number,
+): Generator<ResizedObject> {
+  const firstSeq = Math.max(0, objectCount(layout, lowerBytes) - layout.targets.length);
+  const count = objectCount(layout, higherBytes);
+  for (let seq = firstSeq; seq < count; seq++) {
+    const lowerLengthBytes = objectLengthBytes(layout, seq, lowerBytes);
+    const higherLengthBytes = objectLengthBytes(layout, seq, higherBytes);
+    if (higherLengthBytes > lowerLengthBytes) yield { seq, lowerLengthBytes, higherLengthBytes };
+  }
+}
+
 /** Highest file size whose objects can still be numbered. */
 export function fileBytesMax(layout: Layout): number {
   const { stripeBytes, stripesPerObject, targets } = layout;

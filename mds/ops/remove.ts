@@ -13,18 +13,29 @@ import {
 } from "../inodes.ts";
 import { checkName } from "../names.ts";
 import { requireRemoveEntry } from "../permissions.ts";
+import type { Child, Inode } from "../schema.ts";
 
 type Nothing = Record<never, never>;
 
-export async function unlink(
+/** An entry that the caller may remove, whatever its type. */
+async function entryToRemove(
   mutation: Mutation,
-  { caller, directory: place, name }: MdsRequest<"unlink">,
-): Promise<Nothing> {
+  { caller, directory: place, name }: MdsRequest<"unlink" | "rmdir">,
+): Promise<{ directory: Inode; child: Child; inode: Inode }> {
   const directory = await walkToParent(mutation, caller, place);
   checkName(name);
   const child = await getChild(mutation, directory.ino, name);
   const inode = await inodeOfChild(mutation, child);
   requireRemoveEntry(directory, inode, caller);
+  return { directory, child, inode };
+}
+
+export async function unlink(
+  mutation: Mutation,
+  request: MdsRequest<"unlink">,
+): Promise<Nothing> {
+  const { name } = request;
+  const { directory, child, inode } = await entryToRemove(mutation, request);
   if (child.type === "directory") throw new RustreError("EISDIR", "is a directory");
   removeEntry(mutation, directory.ino, name, child);
   dropLink(mutation, inode);
@@ -33,13 +44,10 @@ export async function unlink(
 
 export async function rmdir(
   mutation: Mutation,
-  { caller, directory: place, name }: MdsRequest<"rmdir">,
+  request: MdsRequest<"rmdir">,
 ): Promise<Nothing> {
-  const directory = await walkToParent(mutation, caller, place);
-  checkName(name);
-  const child = await getChild(mutation, directory.ino, name);
-  const inode = await inodeOfChild(mutation, child);
-  requireRemoveEntry(directory, inode, caller);
+  const { name } = request;
+  const { directory, child } = await entryToRemove(mutation, request);
   if (child.type !== "directory") throw new RustreError("ENOTDIR", "not a directory");
   if (!(await isEmptyDirectory(mutation, child.ino))) {
     throw new RustreError("ENOTEMPTY", "the directory is not empty");

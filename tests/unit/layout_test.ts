@@ -10,6 +10,7 @@ import {
   parseObjectId,
   type Piece,
   pieces,
+  resizedObjects,
   targetsOfLayout,
   targetsOfObject,
 } from "../../shared/layout.ts";
@@ -90,6 +91,22 @@ Deno.test("objectCount() and objectLengthBytes() are what counting bytes gives",
     }
   });
   await checkProperty(property, { runs: 1_000 });
+});
+
+Deno.test("resizedObjects() are those that bytes between the two ends belong to", async () => {
+  const ends = fc.tuple(fc.nat({ max: 200 }), fc.nat({ max: 200 }));
+  const property = fc.property(layouts, ends, (layout, [one, other]) => {
+    const [lower, higher] = [Math.min(one, other), Math.max(one, other)];
+    const touched = new Set<number>();
+    for (const { seq } of [...new NaiveDealer(layout).deal(higher)].slice(lower)) touched.add(seq);
+    const expected = [...touched].sort((a, b) => a - b).map((seq) => ({
+      seq,
+      lowerLengthBytes: objectLengthBytes(layout, seq, lower),
+      higherLengthBytes: objectLengthBytes(layout, seq, higher),
+    }));
+    assert.deepEqual([...resizedObjects(layout, lower, higher)], expected);
+  });
+  await checkProperty(property, { runs: 500 });
 });
 
 Deno.test("fileBytesMax() is the largest size whose objects have numbers of 32 bits", async () => {
