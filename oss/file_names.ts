@@ -1,5 +1,5 @@
-// Which file an object is in: `{prefix}/{ino:016x}_{seq:08x}`, prefix = 3 hex digits of
-// (ino >> 8) & 0xfff.
+// Which files an object has: `{prefix}/{ino:016x}_{seq:08x}` with its bytes, and the same with ".sum"
+// for its checksums; prefix = 3 hex digits of (ino >> 8) & 0xfff.
 //
 // All objects of an inode are in one directory, so that a destroy reads one directory and no more.
 // 256 consecutive inodes share it, so that a sync of many small new files, whose inode numbers are
@@ -26,12 +26,19 @@ export function fileNameOf(object: ObjectId): string {
   return objectId(ino, seq).replace(":", "_");
 }
 
-/** The object of a file; `undefined` where the name is none of ours. */
-export function objectOfFile(name: string): { object: ObjectId; ino: number } | undefined {
-  if (!/^[0-9a-f]{16}_[0-9a-f]{8}$/.test(name)) return undefined;
-  const object = name.replace("_", ":");
+/** Behind the name of an object's file: that of its checksums. */
+export const checksumsSuffix = ".sum";
+
+/** Whose file a name is, and which; `undefined` where the name is none of ours. */
+export function objectOfFile(
+  name: string,
+): { object: ObjectId; ino: number; what: "bytes" | "checksums" } | undefined {
+  const match = /^([0-9a-f]{16})_([0-9a-f]{8})(\.sum)?$/.exec(name);
+  if (!match) return undefined;
+  const object = `${match[1]}:${match[2]}`;
   try {
-    return { object, ino: parseObjectId(object).ino };
+    const { ino } = parseObjectId(object);
+    return { object, ino, what: match[3] === undefined ? "bytes" : "checksums" };
   } catch {
     // A number that no inode has.
     return undefined;

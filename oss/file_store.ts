@@ -1,24 +1,57 @@
-// The ObjectStore on a local file system: one plain file for each object,
+// The ObjectStore on a local file system: for each object one plain file with its bytes where they
+// are in the object, so that they can be sent from it, and one with its length and checksums,
 //
-//   {directory}/objects/{prefix}/{ino:016x}_{seq:08x}      prefix = 3 hex digits of (ino >> 8) & 0xfff
+//   {directory}/objects/{prefix}/{ino:016x}_{seq:08x}        bytes
+//   {directory}/objects/{prefix}/{ino:016x}_{seq:08x}.sum    checksum_file.ts
+//   {directory}/journal/{shards}-{shard}/                    journal.ts
 //
-// so that all objects of an inode are in one directory, and consecutive inodes share it: a destroy
-// reads one directory, a sync of many new small files syncs few. file_names.ts has the arithmetic.
+// Every change is a record of the journal; checkpoints bring them into the files. This file opens
+// objects and orders what happens to the whole store.
 
-import { AssertionError } from "../shared/assert.ts";
-import { type Random, randomHex } from "../shared/environment.ts";
+import { assert, AssertionError } from "../shared/assert.ts";
+import { firstMismatch } from "../shared/checksums.ts";
+import { type Clock, type Random, randomHex } from "../shared/environment.ts";
 import { RustreError } from "../shared/errors.ts";
-import { parseObjectId } from "../shared/layout.ts";
+import { objectId } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
-import type { ObjectId, Usage } from "../shared/model.ts";
+import { type Logger, loggerOf } from "../shared/logging.ts";
+import type { ObjectId } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
+import type { CheckpointParts } from "./checkpoint.ts";
+import { Checkpointer, type CheckpointSizes } from "./checkpointer.ts";
 import { forEachConcurrently } from "./concurrently.ts";
 import { FailedObjects } from "./failed_objects.ts";
 import { prefixOf } from "./file_names.ts";
 import { type Files, localFiles, reasonOf } from "./files.ts";
+import { Journal } from "./journal.ts";
+import type { Lsn } from "./journal_record.ts";
+import {
+  type ChangeParts,
+  cutObject,
+  extendObject,
+  makeObject,
+  writeObject,
+} from "./object_changes.ts";
 import { ObjectDirectories } from "./object_directories.ts";
-import { missingBytes, missingObject, type ObjectStore } from "./object_store.ts";
-import { OpenObject, OpenObjects } from "./open_objects.ts";
+import { damagedBlocks, readObject } from "./object_reads.ts";
+import {
+  changedOnTheWay,
+  type DamagedRange,
+  missingBytes,
+  missingObject,
+  type ObjectData,
+  type ObjectStore,
+  type StoreUsage,
+} from "./object_store.ts";
+import { ObjectTable, prefixOfObject } from "./object_table.ts";
+import { recoverJournals } from "./recovery.ts";
+import type { StoredObject } from "./stored_object.ts";
+
+/** Which of an OST's objects a store has: those with `ino % count === index`. */
+export interface Shard {
+  readonly index: number;
+  readonly count: number;
+}
 
 export interface FileObjectStoreOptions {
   /** Exists, and belongs to this process alone. */
@@ -26,225 +59,340 @@ export interface FileObjectStoreOptions {
   /** For messages. */
   readonly targetIndex: number;
   readonly random: Random;
+  readonly clock: Clock;
   readonly files?: Files;
+  readonly log?: Logger;
+  /**
+   * All objects by default. The shards of one directory may be open at the same time; when their
+   * number changes, a store of all objects must have been opened and closed in between.
+   */
+  readonly shard?: Shard;
   readonly openObjectsMax?: number;
+  /** For tests. */
+  readonly checkpointSizes?: CheckpointSizes;
 }
 
 export class FileObjectStore implements ObjectStore {
   readonly writeVerifier: string;
+  readonly #options: FileObjectStoreOptions;
+  readonly #shard: Shard;
   readonly #files: Files;
-  readonly #targetIndex: number;
   readonly #root: string;
   readonly #directories: ObjectDirectories;
-  readonly #open: OpenObjects;
+  readonly #table: ObjectTable;
   readonly #failed = new FailedObjects();
+  readonly #parts: ChangeParts & CheckpointParts;
+  readonly #checkpointer: Checkpointer;
   /** For steps on other threads. */
   readonly #room = new Semaphore(limits.fileOperationsMax);
-  #usedBytes = 0;
-  #objects = 0;
+  /** From the start on. */
+  #journal: Journal | undefined;
+  /** Why the journal can not be trusted any more. */
+  #broken: string | undefined;
   #underWay = 0;
   readonly #idle = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
 
-  /** Opens the store of a directory and adds up what is in it. */
+  /** Opens the store of a directory, repeats what its journal has, and adds up what is in it. */
   static async open(options: FileObjectStoreOptions): Promise<FileObjectStore> {
     const store = new FileObjectStore(options);
-    await store.#scan(options.directory);
+    try {
+      await store.#start();
+    } catch (error) {
+      store.#table.closeAll();
+      store.#journal?.close();
+      throw store.#errorOf(`open the objects in "${store.#root}"`, error);
+    }
     return store;
   }
 
   private constructor(options: FileObjectStoreOptions) {
+    const { targetIndex, clock, log = loggerOf("oss"), openObjectsMax } = options;
+    this.#options = options;
+    const shard = this.#shard = options.shard ?? { index: 0, count: 1 };
     this.#files = options.files ?? localFiles;
     // What was written is in the system's cache, which outlives this process and not the system.
     // Where the system cannot be told from the one before, every opening might be after a loss.
     this.writeVerifier = this.#files.bootId() ?? randomHex(options.random, 16);
-    this.#targetIndex = options.targetIndex;
     this.#root = `${options.directory}/objects`;
     this.#directories = new ObjectDirectories(this.#files, this.#root);
-    this.#open = new OpenObjects(options.openObjectsMax);
-  }
-
-  async #scan(directory: string): Promise<void> {
-    try {
-      this.#files.makeDirectory(this.#root);
-      await this.#files.syncDirectory(directory);
-      for (const prefix of await this.#directories.prefixes()) {
-        for (const { object } of await this.#directories.list(prefix)) {
-          this.#usedBytes += this.#directories.lengthOf(object) ?? 0;
-          this.#objects++;
-        }
-      }
-    } catch (error) {
-      throw this.#errorOf(`open the objects in "${this.#root}"`, error);
-    }
-  }
-
-  write(object: ObjectId, offsetBytes: number, bytes: Uint8Array): Promise<void> {
-    return this.#mutate("write", object, "make", async (open) => {
-      for (let done = 0; done < bytes.length;) {
-        const rest = done === 0 ? bytes : bytes.subarray(done);
-        done += await this.#writeSome(open, offsetBytes + done, rest);
-        this.#setLength(open, Math.max(open.lengthBytes, offsetBytes + done));
-      }
+    const directories = this.#directories;
+    const owns = (ino: number) => ino % shard.count === shard.index;
+    this.#table = new ObjectTable({ directories, owns, targetIndex, log, openObjectsMax });
+    this.#parts = this.#makeParts();
+    this.#checkpointer = new Checkpointer({
+      ...{ parts: this.#parts, table: this.#table, clock, log, targetIndex },
+      requireWritable: () => this.#requireWritable(),
+      syncJournal: () => this.#syncJournal(),
+      sizes: options.checkpointSizes,
     });
   }
 
-  async #writeSome(open: OpenObject, offsetBytes: number, bytes: Uint8Array): Promise<number> {
-    const count = bytes.length <= limits.syncIoBytesMax
-      ? open.file.writeSync(bytes, offsetBytes)
-      : await this.#inRoom(() => open.file.write(bytes, offsetBytes));
-    if (count === 0) throw new Error("the disk takes no bytes");
-    return count;
+  #makeParts(): ChangeParts & CheckpointParts {
+    const journal = () => this.#requireJournal();
+    return {
+      get journal() {
+        return journal();
+      },
+      targetIndex: this.#options.targetIndex,
+      files: this.#files,
+      directories: this.#directories,
+      openFile: (open) => this.#table.openFile(open),
+      inRoom: (step) => this.#inRoom(step),
+      confirm: (object, filledLsn) => this.#confirm(object, filledLsn),
+    };
   }
 
-  read(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
-    return this.#operation(() => this.#read(object, offsetBytes, lengthBytes));
+  #requireJournal(): Journal {
+    assert(this.#journal, "a store that is not open has no journal");
+    return this.#journal;
   }
 
-  async #read(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
-    const wanted = { offsetBytes, lengthBytes };
-    const open = await this.#use("read", object, "find");
-    if (!open) throw missingBytes(this.#where(object), wanted, undefined);
-    try {
-      if (offsetBytes + lengthBytes > open.lengthBytes) {
-        throw missingBytes(this.#where(object), wanted, open.lengthBytes);
+  // ── start ────────────────────────────────────────────────────────────────────────────────────
+
+  async #start(): Promise<void> {
+    const { directory, random } = this.#options;
+    const files = this.#files;
+    const journals = `${directory}/journal`;
+    const own = `${journals}/${this.#shard.count}-${this.#shard.index}`;
+    for (const path of [this.#root, journals, own]) files.makeDirectory(path);
+    for (const path of [directory, journals]) await files.syncDirectory(path);
+    const appliedLsn = await this.#table.addUp();
+    // A store of all objects also takes over what shards have left.
+    const names = this.#shard.count === 1 ? await files.list(journals) : [];
+    const others = names.map((name) => `${journals}/${name}`).filter((path) => path !== own);
+    await recoverJournals({
+      directories: [own, ...others],
+      files,
+      appliedLsn,
+      load: (object) => this.#table.useForRecovery(object),
+      remove: async (ino) => {
+        await this.#removeFiles(new Set([ino]));
+        await this.#directories.makeAllDurable();
+      },
+      begin: (nextLsn, nextSegment) => {
+        this.#journal = new Journal({ files, directory: own, random, nextLsn, nextSegment });
+        return this.#journal;
+      },
+      checkpoint: () => this.#checkpointer.runBatches(),
+    });
+    this.#table.endRecovery();
+  }
+
+  // ── changes ──────────────────────────────────────────────────────────────────────────────────
+
+  write(
+    object: ObjectId,
+    offsetBytes: number,
+    bytes: Uint8Array,
+    checksums: Uint32Array,
+  ): Promise<void> {
+    return this.#operation(async () => {
+      if (firstMismatch(offsetBytes, bytes, checksums) !== undefined) {
+        throw changedOnTheWay(object, offsetBytes);
       }
-      const bytes = new Uint8Array(lengthBytes);
-      for (let done = 0; done < lengthBytes;) {
-        const count = await this.#readSome(open, offsetBytes + done, bytes.subarray(done));
-        // The file is shorter than it was: it is being cut, or somebody else did it.
-        if (count === 0) throw missingBytes(this.#where(object), wanted, offsetBytes + done);
-        done += count;
-      }
-      return bytes;
-    } catch (error) {
-      throw this.#errorOf(`read ${this.#nameOf(object)}`, error);
-    } finally {
-      this.#open.release(open);
-    }
-  }
-
-  #readSome(open: OpenObject, offsetBytes: number, into: Uint8Array): number | Promise<number> {
-    if (into.length <= limits.syncIoBytesMax) return open.file.readSync(into, offsetBytes);
-    return this.#inRoom(() => open.file.read(into, offsetBytes));
+      await this.#change("write", object, "make", (open) => {
+        if (bytes.length === 0) return makeObject(this.#parts, open);
+        return writeObject(this.#parts, open, offsetBytes, bytes, checksums);
+      });
+    });
   }
 
   resize(object: ObjectId, lengthBytes: number, how: "extend" | "cut"): Promise<void> {
-    return this.#mutate("resize", object, how === "extend" ? "make" : "find", async (open) => {
-      const asAsked = how === "extend"
-        ? open.lengthBytes >= lengthBytes
-        : open.lengthBytes <= lengthBytes;
-      if (asAsked) return;
-      await this.#inRoom(() => open.file.truncate(lengthBytes));
-      this.#setLength(open, lengthBytes);
-    });
+    const resizeObject = how === "extend" ? extendObject : cutObject;
+    return this.#operation(() =>
+      this.#change("resize", object, how === "extend" ? "make" : "find", (open) => {
+        resizeObject(this.#parts, open, lengthBytes);
+      })
+    );
+  }
+
+  /** Runs `change` on an open object; does nothing where it is to be found and is not there. */
+  async #change(
+    action: string,
+    object: ObjectId,
+    how: "find" | "make",
+    change: (open: StoredObject) => void | Promise<void>,
+  ): Promise<void> {
+    await this.#checkpointer.room();
+    const open = await this.#use(action, object, how);
+    if (!open) return;
+    const wasDirty = open.isDirty;
+    try {
+      await change(open);
+    } catch (error) {
+      throw this.#errorOf(`${action} ${this.#nameOf(object)}`, error);
+    } finally {
+      this.#table.recount(open);
+      this.#table.release(open);
+      this.#checkpointer.noteChanges(open.isDirty && !wasDirty ? 1 : 0);
+    }
   }
 
   sync(objects: readonly ObjectId[]): Promise<void> {
     return this.#operation(() => this.#sync(objects));
   }
 
-  /** Data first: its sync often takes the directory's entry along, and the second is then quick. */
+  /** What objects have in the journal needs no more than its sync, however many they are. */
   async #sync(objects: readonly ObjectId[]): Promise<void> {
-    await forEachConcurrently([...new Set(objects)], limits.fileOperationsMax, (object) => {
-      return this.#inRoom(() => this.#syncObject(object));
+    await forEachConcurrently([...new Set(objects)], limits.fileOperationsMax, async (object) => {
+      const open = await this.#use("sync", object, "find");
+      if (!open) throw missingObject("sync", this.#where(object));
+      try {
+        await this.#confirm(open, open.filledLsn);
+      } finally {
+        this.#table.release(open);
+      }
     });
-    const prefixes = new Set(objects.map((object) => prefixOf(parseObjectId(object).ino)));
-    await forEachConcurrently([...prefixes], limits.fileOperationsMax, (prefix) => {
-      return this.#makeDurable(prefix);
+    this.#requireWritable();
+    await this.#syncJournal();
+  }
+
+  /** The bytes that fills have put into the object's file are on disk, and a record says so. */
+  async #confirm(open: StoredObject, filledLsn: Lsn): Promise<void> {
+    const { object } = open;
+    if (open.confirmedLsn >= filledLsn) return;
+    try {
+      await this.#inRoom(() => open.syncFile());
+      await this.#inRoom(() => this.#directories.makeDurable(prefixOfObject(object)));
+    } catch (error) {
+      this.#failed.add(object, reasonOf(error).reason);
+      throw this.#errorOf(`sync ${this.#nameOf(object)}`, error);
+    }
+    if (open.confirmedLsn >= filledLsn) return;
+    this.#parts.journal.append({ kind: "confirm", object, position: filledLsn });
+    open.confirmedLsn = filledLsn;
+  }
+
+  async #syncJournal(): Promise<void> {
+    try {
+      await this.#parts.journal.sync();
+    } catch (error) {
+      // The system may have dropped what it could not write, and call the next sync a success.
+      this.#broken ??= reasonOf(error).reason;
+      throw this.#errorOf(`sync the journal of OST ${this.#options.targetIndex}`, error);
+    }
+  }
+
+  // ── reads ────────────────────────────────────────────────────────────────────────────────────
+
+  read(
+    object: ObjectId,
+    offsetBytes: number,
+    lengthBytes: number,
+    { verified }: { verified: boolean },
+  ): Promise<ObjectData> {
+    return this.#operation(async () => {
+      const range = { offsetBytes, lengthBytes };
+      const open = await this.#use("read", object, "find");
+      if (!open) throw missingBytes(this.#where(object), range, undefined);
+      const release = () => this.#table.release(open);
+      try {
+        if (offsetBytes + lengthBytes > open.lengthBytes) {
+          throw missingBytes(this.#where(object), range, open.lengthBytes);
+        }
+        const { targetIndex } = this.#options;
+        return { ...await readObject(open, range, { verified, targetIndex }), release };
+      } catch (error) {
+        release();
+        throw this.#errorOf(`read ${this.#nameOf(object)}`, error);
+      }
     });
   }
 
-  async #syncObject(object: ObjectId): Promise<void> {
-    const open = await this.#use("sync", object, "find");
-    if (!open) throw missingObject("sync", this.#where(object));
-    try {
-      await this.#syncData(open);
-    } finally {
-      this.#open.release(open);
-    }
-  }
-
-  async #syncData(open: OpenObject): Promise<void> {
-    try {
-      await open.sync();
-    } catch (error) {
-      this.#failed.add(open.object, reasonOf(error).reason);
-      this.#open.forget(open.object);
-      throw this.#errorOf(`sync ${this.#nameOf(open.object)}`, error);
-    }
-  }
-
-  async #makeDurable(prefix: string): Promise<void> {
-    try {
-      await this.#inRoom(() => this.#directories.makeDurable(prefix));
-    } catch (error) {
-      const what = `directory "${this.#root}/${prefix}" of OST ${this.#targetIndex}`;
-      throw this.#errorOf(`sync ${what}`, error);
-    }
+  verify(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<DamagedRange[]> {
+    return this.#operation(async () => {
+      const open = await this.#use("verify", object, "find");
+      if (!open) throw missingObject("verify", this.#where(object));
+      try {
+        return await damagedBlocks(open, { offsetBytes, lengthBytes });
+      } catch (error) {
+        throw this.#errorOf(`verify ${this.#nameOf(object)}`, error);
+      } finally {
+        this.#table.release(open);
+      }
+    });
   }
 
   stat(object: ObjectId): Promise<number | undefined> {
     return this.#operation(async () => {
       const open = await this.#use("stat", object, "find");
       if (!open) return undefined;
-      this.#open.release(open);
+      this.#table.release(open);
       return open.lengthBytes;
     });
   }
 
-  destroy(inodes: readonly number[]): Promise<number> {
-    return this.#operation(() => this.#destroy(inodes));
+  list(
+    after: ObjectId | undefined,
+    limit: number,
+  ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
+    return this.#operation(() => this.#table.list(after, limit));
   }
 
-  async #destroy(inodes: readonly number[]): Promise<number> {
-    const groups = [...Map.groupBy(inodes, prefixOf)];
-    let count = 0;
-    await forEachConcurrently(groups, limits.fileOperationsMax, async ([prefix, group]) => {
-      const destroyed = await this.#destroyIn(prefix, new Set(group));
-      count += destroyed;
-    });
-    return count;
-  }
-
-  async #destroyIn(prefix: string, inodes: ReadonlySet<number>): Promise<number> {
-    let count = 0;
-    try {
-      const found = await this.#inRoom(() => this.#directories.list(prefix));
-      const doomed = found.filter(({ ino }) => inodes.has(ino));
-      await forEachConcurrently(doomed, limits.fileOperationsMax, async ({ object }) => {
-        if (await this.#inRoom(() => this.#remove(object))) count++;
-      });
-    } catch (error) {
-      const what = `objects in "${this.#root}/${prefix}" of OST ${this.#targetIndex}`;
-      throw this.#errorOf(`destroy ${what}`, error);
-    }
-    // Also where nothing was left: an earlier destroy may have deleted it and failed to sync.
-    await this.#makeDurable(prefix);
-    return count;
-  }
-
-  async #remove(object: ObjectId): Promise<boolean> {
-    const lengthBytes = this.#open.lengthOf(object) ?? this.#directories.lengthOf(object) ?? 0;
-    const removed = await this.#directories.remove(object);
-    // Only now: before, a reader could have opened it again.
-    this.#open.forget(object);
-    this.#failed.forget(object);
-    if (removed) {
-      this.#usedBytes -= lengthBytes;
-      this.#objects--;
-    }
-    return removed;
-  }
-
-  usage(): Usage {
+  usage(): StoreUsage {
     try {
       const space = this.#files.space(this.#root);
-      return { ...space, usedBytes: this.#usedBytes, objects: this.#objects };
+      return { ...space, ...this.#table.totals };
     } catch (error) {
-      throw this.#errorOf(`tell the space of OST ${this.#targetIndex}`, error);
+      throw this.#errorOf(`tell the space of OST ${this.#options.targetIndex}`, error);
     }
   }
+
+  // ── destroying ───────────────────────────────────────────────────────────────────────────────
+
+  destroy(inodes: readonly number[]): Promise<number> {
+    return this.#operation(() => this.#checkpointer.inTurn(() => this.#destroy(new Set(inodes))));
+  }
+
+  /** First the journal has it: what else is in there must not make the objects again. */
+  async #destroy(inodes: ReadonlySet<number>): Promise<number> {
+    this.#requireWritable();
+    const what = `destroy objects of OST ${this.#options.targetIndex}`;
+    try {
+      if (this.#recordRemovals(inodes)) {
+        await this.#syncJournal();
+        return await this.#removeFiles(inodes);
+      }
+      // A full disk has room for the record when the objects are gone.
+      const count = await this.#removeFiles(inodes);
+      if (!this.#recordRemovals(inodes)) throw new RustreError("ENOSPC", "no space for a record");
+      await this.#syncJournal();
+      return count;
+    } catch (error) {
+      throw this.#errorOf(what, error);
+    }
+  }
+
+  /** Tells whether the disk had room for it. */
+  #recordRemovals(inodes: ReadonlySet<number>): boolean {
+    try {
+      const { journal } = this.#parts;
+      for (const ino of inodes) journal.append({ kind: "remove", object: objectId(ino, 0) });
+    } catch (error) {
+      if (reasonOf(error).code === "ENOSPC") return false;
+      throw error;
+    }
+    this.#checkpointer.noteRemoval();
+    return true;
+  }
+
+  async #removeFiles(inodes: ReadonlySet<number>): Promise<number> {
+    const removed = this.#table.forget(inodes);
+    const groups = [...Map.groupBy(inodes, prefixOf)];
+    await forEachConcurrently(groups, limits.fileOperationsMax, async ([prefix, group]) => {
+      const all = await this.#directories.list(prefix);
+      const doomed = all.filter(({ ino }) => group.includes(ino));
+      await forEachConcurrently(doomed, limits.fileOperationsMax, ({ object }) => {
+        return this.#inRoom(() => this.#table.removeFiles(object, removed));
+      });
+      for (const { object } of doomed) this.#failed.forget(object);
+    });
+    for (const object of removed) this.#failed.forget(object);
+    return removed.size;
+  }
+
+  // ── close ────────────────────────────────────────────────────────────────────────────────────
 
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -252,7 +400,9 @@ export class FileObjectStore implements ObjectStore {
 
   async #close(): Promise<void> {
     if (this.#underWay > 0) await this.#idle.promise;
-    this.#open.forgetAll();
+    await this.#checkpointer.close();
+    this.#table.closeAll();
+    this.#journal?.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -262,7 +412,7 @@ export class FileObjectStore implements ObjectStore {
   /** Runs what a caller asked for, unless the store is closed; close() waits for it. */
   async #operation<T>(run: () => Promise<T>): Promise<T> {
     if (this.#closing) {
-      throw new RustreError("SHUTTING_DOWN", `OST ${this.#targetIndex} is stopping`);
+      throw new RustreError("SHUTTING_DOWN", `OST ${this.#options.targetIndex} is stopping`);
     }
     this.#underWay++;
     try {
@@ -273,63 +423,37 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
-  /** Runs `change` on an open object; does nothing where it is to be found and is not there. */
-  #mutate(
-    action: string,
-    object: ObjectId,
-    how: "find" | "make",
-    change: (open: OpenObject) => Promise<void>,
-  ): Promise<void> {
-    return this.#operation(async () => {
-      const open = await this.#use(action, object, how);
-      if (!open) return;
-      try {
-        await change(open);
-      } catch (error) {
-        throw this.#errorOf(`${action} ${this.#nameOf(object)}`, error);
-      } finally {
-        open.changed();
-        this.#open.release(open);
-      }
-    });
-  }
+  // ── shared steps ─────────────────────────────────────────────────────────────────────────────
 
   /** The open object, to be released; `undefined` where it is to be found and is not there. */
   async #use(
     action: string,
     object: ObjectId,
     how: "find" | "make",
-  ): Promise<OpenObject | undefined> {
+  ): Promise<StoredObject | undefined> {
     this.#failed.check(action, this.#where(object));
-    const open = this.#open.use(object);
-    if (open) return open;
-    if (this.#open.full) {
-      // A failure is kept for the users of the other object.
-      await this.#open.makeRoom((other) => this.#syncData(other).catch(() => {}));
-      this.#failed.check(action, this.#where(object));
-    }
     try {
-      return this.#open.use(object) ?? this.#openFile(object, how);
+      if (this.#table.needsRoomFor(object) && !this.#table.makeRoom()) {
+        // All that are not in use wait for a checkpoint.
+        await this.#checkpointer.run();
+        this.#table.makeRoom();
+      }
+      const open = this.#table.use(object);
+      if (open.exists || how === "make") return open;
+      this.#table.release(open);
+      return undefined;
     } catch (error) {
       throw this.#errorOf(`${action} ${this.#nameOf(object)}`, error);
     }
   }
 
-  /** Writes to objects that are not open are mostly their first ones: "make" tries that first. */
-  #openFile(object: ObjectId, how: "find" | "make"): OpenObject | undefined {
-    const created = how === "make" ? this.#directories.create(object) : undefined;
-    const file = created ?? this.#directories.open(object);
-    if (!file && how === "make") throw new Error("its file came and went");
-    if (!file) return undefined;
-    if (created) this.#objects++;
-    const open = new OpenObject(object, file, file.lengthBytes);
-    this.#open.add(open);
-    return open;
-  }
-
-  #setLength(open: OpenObject, lengthBytes: number): void {
-    this.#usedBytes += lengthBytes - open.lengthBytes;
-    open.lengthBytes = lengthBytes;
+  #requireWritable(): void {
+    if (this.#broken === undefined) return;
+    throw new RustreError(
+      "EIO",
+      `Cannot change objects on OST ${this.#options.targetIndex}: a sync of its journal failed ` +
+        `(${this.#broken}); restart its oss once the disk works`,
+    );
   }
 
   async #inRoom<T>(action: () => Promise<T>): Promise<T> {
@@ -342,11 +466,11 @@ export class FileObjectStore implements ObjectStore {
   }
 
   #where(object: ObjectId): { object: ObjectId; targetIndex: number } {
-    return { object, targetIndex: this.#targetIndex };
+    return { object, targetIndex: this.#options.targetIndex };
   }
 
   #nameOf(object: ObjectId): string {
-    return `object "${object}" on OST ${this.#targetIndex}`;
+    return `object "${object}" on OST ${this.#options.targetIndex}`;
   }
 
   #errorOf(what: string, error: unknown): Error {

@@ -4,6 +4,9 @@
 
 import fs from "node:fs";
 import { type ErrorCode, messageOf } from "../shared/errors.ts";
+import { syncFileSystem } from "../shared/libc.ts";
+import { limits } from "../shared/limits.ts";
+import { forEachConcurrently } from "./concurrently.ts";
 
 export interface Files {
   /** `undefined` where there is no such file. */
@@ -18,8 +21,17 @@ export interface Files {
   lengthOf(path: string): number | undefined;
   /** Tells whether there was such a file. */
   remove(path: string): Promise<boolean>;
-  /** What was made and removed in the directory is on disk. */
+  /** {@link remove} on this thread. */
+  removeSync(path: string): boolean;
+  /** Gives a file another name, in one step; what had that name is gone. */
+  rename(from: string, to: string): void;
+  /** What was made, renamed and removed in the directory is on disk. */
   syncDirectory(path: string): Promise<void>;
+  /**
+   * The files are on disk. For many of them cheaper than one by one, where the system has a way to
+   * sync them all.
+   */
+  syncTogether(files: readonly OpenFile[]): Promise<void>;
   space(path: string): { capacityBytes: number; freeBytes: number };
   /** 32 hexadecimal digits, others after each start of the system; `undefined` where it has none. */
   bootId(): string | undefined;
@@ -33,6 +45,8 @@ export interface Files {
 export interface OpenFile {
   /** When it was opened. */
   readonly lengthBytes: number;
+  /** Of the system; `undefined` where it has none, as in a test. */
+  readonly descriptor: number | undefined;
   readSync(into: Uint8Array, offsetBytes: number): number;
   read(into: Uint8Array, offsetBytes: number): Promise<number>;
   writeSync(bytes: Uint8Array, offsetBytes: number): number;
@@ -98,6 +112,12 @@ export const localFiles: Files = {
       throw error;
     }
   },
+  removeSync: (path) =>
+    unlessCode("ENOENT", () => {
+      fs.unlinkSync(path);
+      return true;
+    }) ?? false,
+  rename: (from, to) => fs.renameSync(from, to),
   async syncDirectory(path) {
     const directory = await fs.promises.open(path, "r");
     try {
@@ -105,6 +125,12 @@ export const localFiles: Files = {
     } finally {
       await directory.close();
     }
+  },
+  async syncTogether(files) {
+    const descriptor = files[0]?.descriptor;
+    const areMany = files.length >= limits.syncTogetherMin && descriptor !== undefined;
+    if (areMany && await syncFileSystem(descriptor)) return;
+    await forEachConcurrently(files, limits.fileOperationsMax, (file) => file.sync());
   },
   space(path) {
     const { blocks, bavail, bsize } = fs.statfsSync(path);
@@ -165,6 +191,10 @@ class LocalFile implements OpenFile {
     this.#path = path;
     this.#descriptor = descriptor;
     this.lengthBytes = lengthBytes;
+  }
+
+  get descriptor(): number {
+    return this.#descriptor;
   }
 
   readSync(into: Uint8Array, offsetBytes: number): number {

@@ -3,9 +3,22 @@
 
 import type { ObjectId } from "../shared/model.ts";
 import { parseObjectId } from "../shared/layout.ts";
-import { fileNameOf, isPrefix, objectOfFile, prefixOf } from "./file_names.ts";
+import { RustreError } from "../shared/errors.ts";
+import {
+  type ChecksumFile,
+  checksumHeaderBytes,
+  decodeChecksumFile,
+  peekChecksumFile,
+} from "./checksum_file.ts";
+import { checksumsSuffix, fileNameOf, isPrefix, objectOfFile, prefixOf } from "./file_names.ts";
 import { codeOf, type Files, type OpenFile } from "./files.ts";
+import { readFully } from "./journal_reader.ts";
+import { forEachConcurrently } from "./concurrently.ts";
 import { DurableDirectory } from "./shared_sync.ts";
+import { limits } from "../shared/limits.ts";
+
+/** Of a checksum file that is being written. */
+const draftSuffix = ".new";
 
 export class ObjectDirectories {
   readonly #files: Files;
@@ -44,15 +57,65 @@ export class ObjectDirectories {
     return this.#files.create(path);
   }
 
-  lengthOf(object: ObjectId): number | undefined {
-    return this.#files.lengthOf(this.#pathOf(object));
+  /**
+   * What the file beside an object's has. `undefined` where there is none, "damaged" where it is not
+   * what was written.
+   */
+  readChecksums(object: ObjectId): ChecksumFile | "damaged" | undefined {
+    const file = this.#files.open(this.#pathOf(object) + checksumsSuffix);
+    if (!file) return undefined;
+    try {
+      const bytes = new Uint8Array(file.lengthBytes);
+      if (!readFully(file, bytes, 0)) return "damaged";
+      return decodeChecksumFile(object, bytes) ?? "damaged";
+    } finally {
+      file.close();
+    }
   }
 
-  /** Deletes the file of an object; tells whether there was one. */
+  /** What the header of that file says, unchecked: to look at very many. */
+  peekChecksums(object: ObjectId): { lengthBytes: number; appliedLsn: number } {
+    const file = this.#files.open(this.#pathOf(object) + checksumsSuffix);
+    if (!file) return { lengthBytes: 0, appliedLsn: 0 };
+    try {
+      const header = new Uint8Array(checksumHeaderBytes);
+      readFully(file, header, 0);
+      return peekChecksumFile(header);
+    } finally {
+      file.close();
+    }
+  }
+
+  /** A file for checksums, empty, that is not in force before it is published. */
+  createChecksums(object: ObjectId): OpenFile {
+    const prefix = prefixOf(parseObjectId(object).ino);
+    const path = this.#pathOf(object) + checksumsSuffix + draftSuffix;
+    // What a crash left is in the way.
+    const file = this.#createIn(prefix, path) ?? this.#createAgain(path);
+    if (file) return file;
+    throw new RustreError("EIO", `Cannot create "${path}": another process has just made it`);
+  }
+
+  #createAgain(path: string): OpenFile | undefined {
+    this.#files.removeSync(path);
+    return this.#files.create(path);
+  }
+
+  /** Puts the checksums that were written last in force. */
+  publishChecksums(object: ObjectId): void {
+    const path = this.#pathOf(object) + checksumsSuffix;
+    this.#files.rename(path + draftSuffix, path);
+    this.#entriesOf(prefixOf(parseObjectId(object).ino)).changed();
+  }
+
+  /** Deletes the files of an object; tells whether it had checksums, that is, existed. */
   async remove(object: ObjectId): Promise<boolean> {
-    const removed = await this.#files.remove(this.#pathOf(object));
-    if (removed) this.#entriesOf(prefixOf(parseObjectId(object).ino)).changed();
-    return removed;
+    const path = this.#pathOf(object);
+    await this.#files.remove(path);
+    await this.#files.remove(path + checksumsSuffix + draftSuffix);
+    const existed = await this.#files.remove(path + checksumsSuffix);
+    this.#entriesOf(prefixOf(parseObjectId(object).ino)).changed();
+    return existed;
   }
 
   /** Every prefix that has a directory. */
@@ -60,10 +123,29 @@ export class ObjectDirectories {
     return (await this.#files.list(this.#root)).filter(isPrefix);
   }
 
-  /** The objects that have a file in a prefix's directory. Other files there are none of ours. */
-  async list(prefix: string): Promise<{ object: ObjectId; ino: number }[]> {
-    const names = await this.#files.list(`${this.#root}/${prefix}`);
-    return names.flatMap((name) => objectOfFile(name) ?? []);
+  /**
+   * The objects that have files in a prefix's directory, in order of their ids, and which of their
+   * files they have. Other files there are none of ours.
+   */
+  async list(prefix: string): Promise<{ object: ObjectId; ino: number; exists: boolean }[]> {
+    const found = new Map<ObjectId, { object: ObjectId; ino: number; exists: boolean }>();
+    for (const name of await this.#files.list(`${this.#root}/${prefix}`)) {
+      const file = objectOfFile(name);
+      if (!file) continue;
+      const { object, ino } = file;
+      const exists = file.what === "checksums" || found.get(object)?.exists === true;
+      found.set(object, { object, ino, exists });
+    }
+    return [...found.values()].sort((a, b) => a.object < b.object ? -1 : 1);
+  }
+
+  /** What was made, renamed and removed so far is on disk when this resolves. */
+  async makeAllDurable(): Promise<void> {
+    const prefixes = [...this.#entries].filter(([_prefix, entries]) => !entries.isDurable);
+    await forEachConcurrently(prefixes, limits.fileOperationsMax, ([prefix]) => {
+      return this.makeDurable(prefix);
+    });
+    await this.#rootEntries.makeDurable();
   }
 
   /** What was made and removed in a prefix's directory so far is on disk when this resolves. */

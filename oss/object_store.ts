@@ -2,19 +2,41 @@
 // both by tests/contract/object_store.ts. An object is a run of bytes with a length and a name, its
 // object id; which file it is a part of is nothing to the store.
 
+import type { Payload } from "../shared/environment.ts";
 import { RustreError } from "../shared/errors.ts";
 import type { ObjectId, Usage } from "../shared/model.ts";
 
+/** Bytes of an object on their way to a reader, with the checksums that are kept with them. */
+export interface ObjectData {
+  /** From memory, or from the object's own file. */
+  readonly payload: Payload;
+  /** Of its parts; see shared/checksums.ts. */
+  readonly checksums: Uint32Array;
+  /** To be called once, when the payload is not needed any more. */
+  release(): void;
+}
+
+/** Blocks that do not match their checksums, or whose bytes or checksums are gone. */
+export interface DamagedRange {
+  readonly object: ObjectId;
+  /** Of the first block. */
+  readonly offsetBytes: number;
+  /** Whole blocks, but for the end of the object. */
+  readonly lengthBytes: number;
+}
+
 /**
  * Object ids are those that parseObjectId takes. Concurrent calls are allowed, with two things left
- * to the caller: it orders overlapping writes and resizes of one object (range_locks.ts), and it
- * writes nothing to an inode that is being destroyed (destroyed_inodes.ts).
+ * to the caller: it orders writes and resizes of one object that touch the same block
+ * (range_locks.ts), and it writes nothing to an inode that is being destroyed (destroyed_inodes.ts).
  *
- * A completed write is seen by every later read, and is lost in a crash of the machine, wholly or in
- * part, unless a sync that began after it succeeded. A crash of the process alone loses nothing.
+ * A change happens as a whole or not at all, whatever crashes. A completed one is seen by every
+ * later read, and is lost in a crash of the machine unless a sync that began after it succeeded. A
+ * crash of the process alone loses nothing.
  *
- * Errors: DATA_MISSING as told below; ENOSPC, EFBIG and EROFS as the disk has them; OVERLOADED where
- * the process is out of descriptors; SHUTTING_DOWN after close; EIO for all others.
+ * Errors: DATA_MISSING, DATA_CORRUPT and CHECKSUM_MISMATCH as told below; ENOSPC, EFBIG and EROFS as
+ * the disk has them; OVERLOADED where the process is out of descriptors; SHUTTING_DOWN after close;
+ * EIO for all others.
  */
 export interface ObjectStore extends AsyncDisposable {
   /**
@@ -28,12 +50,46 @@ export interface ObjectStore extends AsyncDisposable {
    * Puts bytes at an offset. Makes the object where it does not exist; a gap between its end and
    * the offset reads as zeros. No bytes: makes the object and leaves its length.
    *
-   * After a failure the object holds some first part of the bytes, the rest is as it was.
+   * `checksums`: of the parts of `bytes`, made by whoever made the bytes. CHECKSUM_MISMATCH where
+   * they are of others: then nothing is changed. DATA_CORRUPT where a block of which only a part is
+   * written is damaged: its other part cannot be kept. Writing the whole block mends it, or all that
+   * the object has of it.
    */
-  write(object: ObjectId, offsetBytes: number, bytes: Uint8Array): Promise<void>;
+  write(
+    object: ObjectId,
+    offsetBytes: number,
+    bytes: Uint8Array,
+    checksums: Uint32Array,
+  ): Promise<void>;
 
-  /** Exactly these bytes; DATA_MISSING where the object does not have all of them. */
-  read(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<Uint8Array>;
+  /**
+   * Exactly these bytes; DATA_MISSING where the object does not have all of them.
+   *
+   * `verified`: they match their checksums, DATA_CORRUPT where they cannot. Otherwise that is up to
+   * whoever receives them: blocks that are sent whole are not looked at, and one that is written at
+   * the same time may arrive half old and half new; those sent in part are always verified.
+   */
+  read(
+    object: ObjectId,
+    offsetBytes: number,
+    lengthBytes: number,
+    options: { verified: boolean },
+  ): Promise<ObjectData>;
+
+  /**
+   * Reads a range, as far as the object goes, and says which blocks are damaged. DATA_MISSING where
+   * the object does not exist. Where its list of checksums is damaged, the whole object is.
+   */
+  verify(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<DamagedRange[]>;
+
+  /**
+   * Objects with their lengths, at most `limit`, those after `after` in an order that stays: by the
+   * directory that file_names.ts gives their inode, then by id.
+   */
+  list(
+    after: ObjectId | undefined,
+    limit: number,
+  ): Promise<{ object: ObjectId; lengthBytes: number }[]>;
 
   /**
    * "extend": the object is at least so long afterwards, and made where it does not exist; what is
@@ -60,11 +116,14 @@ export interface ObjectStore extends AsyncDisposable {
   destroy(inodes: readonly number[]): Promise<number>;
 
   /** `usedBytes` is the sum of the objects' lengths, holes included. */
-  usage(): Usage;
+  usage(): StoreUsage;
 
   /** Lets operations under way finish and refuses others. Idempotent. */
   close(): Promise<void>;
 }
+
+/** What a store knows of its usage; handlers.ts adds what was found damaged. */
+export type StoreUsage = Omit<Usage, "corruptBlocks" | "repairedBlocks">;
 
 /** Who an OST's storage belongs to. */
 export interface TargetOwner {
@@ -100,6 +159,27 @@ export function missingBytes(
   return new RustreError(
     "DATA_MISSING",
     `Cannot read ${range} on OST ${where.targetIndex}: it ${found}`,
+  );
+}
+
+/** The error of a read of bytes that do not match their checksums. */
+export function corruptBytes(
+  where: { object: ObjectId; targetIndex: number },
+  offsetBytes: number,
+  reason: string,
+): RustreError {
+  return new RustreError(
+    "DATA_CORRUPT",
+    `Cannot read object "${where.object}" on OST ${where.targetIndex}: its bytes at ` +
+      `${offsetBytes} are damaged: ${reason}`,
+  );
+}
+
+/** The error of bytes that do not match the checksums they came with. */
+export function changedOnTheWay(object: ObjectId, offsetBytes: number): RustreError {
+  return new RustreError(
+    "CHECKSUM_MISMATCH",
+    `Cannot write object "${object}": the bytes for offset ${offsetBytes} were changed on their way`,
   );
 }
 

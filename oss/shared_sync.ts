@@ -65,8 +65,12 @@ export class DurableDirectory {
     this.#changes++;
   }
 
+  get isDurable(): boolean {
+    return this.#syncedChanges === this.#changes;
+  }
+
   /** Every change so far is on disk when this resolves. */
   async makeDurable(): Promise<void> {
-    if (this.#syncedChanges !== this.#changes) await this.#sync.request();
+    if (!this.isDurable) await this.#sync.request();
   }
 }

@@ -1,0 +1,237 @@
+// The journal of an OST: what was changed and is not yet in the files of its objects. A change is
+// one record; it has happened when its record is written, and lasts when that is synced. Records are
+// in segments, plain files that only grow, and go when a checkpoint has brought their changes into
+// the objects' files:
+//
+//   {directory}/{number:016x}     header, then records as journal_record.ts has them
+//
+//   offset bytes
+//        0     4  magic "RSJL"
+//        4     4  format, 1
+//        8     8  number of the segment
+//       16     8  LSN of its first record
+//       24     4  nonce: no bytes of a client look like a record of this segment
+//       28     4  CRC32C of bytes 0 to 28
+//
+// The scheme is that of write-ahead logs with redo only, as in ARIES (Mohan et al., 1992).
+
+import { crc32c } from "@node-rs/crc32";
+import { assert } from "../shared/assert.ts";
+import type { Random } from "../shared/environment.ts";
+import type { Files, OpenFile } from "./files.ts";
+import {
+  encodeRecordHead,
+  type Lsn,
+  noObject,
+  paddingBytes,
+  type RecordFields,
+  setNumber,
+} from "./journal_record.ts";
+import { SharedSync } from "./shared_sync.ts";
+
+export const segmentMagic = 0x4c4a_5352;
+export const segmentFormat = 1;
+export const segmentHeaderBytes = 32;
+/** Data up to this is copied next to its record, so that one write takes both. */
+const inlineBytesMax = 64 * 1024;
+
+export interface Segment {
+  readonly path: string;
+  readonly file: OpenFile;
+  readonly nonce: number;
+  readonly firstLsn: Lsn;
+  endBytes: number;
+}
+
+/** Bytes that are in a segment. */
+export interface JournalBytes {
+  readonly segment: Segment;
+  readonly positionBytes: number;
+  readonly lengthBytes: number;
+}
+
+export function segmentPath(directory: string, number: number): string {
+  return `${directory}/${number.toString(16).padStart(16, "0")}`;
+}
+
+/** The number of a segment's file; `undefined` where the name is none. */
+export function segmentNumberOf(name: string): number | undefined {
+  return /^[0-9a-f]{16}$/.test(name) ? Number.parseInt(name, 16) : undefined;
+}
+
+export interface JournalOptions {
+  readonly files: Files;
+  /** Exists; its entry is on disk. */
+  readonly directory: string;
+  readonly random: Random;
+  /** Of the first record that is appended. */
+  readonly nextLsn: Lsn;
+  /** Of the first segment that is made: higher than those that are there. */
+  readonly nextSegment: number;
+}
+
+export class Journal {
+  readonly #options: JournalOptions;
+  /** In order; records go to the last one. */
+  #segments: Segment[] = [];
+  #nextLsn: Lsn;
+  #nextSegment: number;
+  #durableLsn: Lsn;
+  /** Those that may have bytes that are not on disk. */
+  #unsynced = new Set<Segment>();
+  /** Whether a segment was made since the directory was synced. */
+  #entriesChanged = false;
+  readonly #sync = new SharedSync(() => this.#syncNow());
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.#nextLsn = options.nextLsn;
+    this.#durableLsn = options.nextLsn - 1;
+    this.#nextSegment = options.nextSegment;
+    this.beginSegment();
+  }
+
+  get lastLsn(): Lsn {
+    return this.#nextLsn - 1;
+  }
+
+  /** Bytes in all segments. */
+  get bytes(): number {
+    return this.#segments.reduce((sum, { endBytes }) => sum + endBytes, 0);
+  }
+
+  /** Bytes in the segment that records go to. */
+  get segmentBytes(): number {
+    return this.#last.endBytes;
+  }
+
+  get #last(): Segment {
+    const last = this.#segments.at(-1);
+    assert(last, "a journal without a segment");
+    return last;
+  }
+
+  /**
+   * Writes a record; it survives this process when this returns. A failed append leaves no trace: the
+   * next one takes its place.
+   */
+  append(fields: RecordFields, data?: Uint8Array): { lsn: Lsn; bytes: JournalBytes } {
+    const segment = this.#last;
+    const lsn = this.#nextLsn;
+    const stamp = { lsn, durableLsn: this.#durableLsn, nonce: segment.nonce };
+    const head = encodeRecordHead(fields, stamp, data);
+    const lengthBytes = data?.length ?? 0;
+    const recordBytes = head.length + lengthBytes;
+    const positionBytes = segment.endBytes + head.length;
+    this.#unsynced.add(segment);
+    writeRecord(segment, head, data);
+    segment.endBytes += recordBytes + paddingBytes(recordBytes);
+    this.#nextLsn++;
+    return { lsn, bytes: { segment, positionBytes, lengthBytes } };
+  }
+
+  /** Everything up to `lsn` is on disk when this resolves. */
+  async sync(lsn: Lsn = this.lastLsn): Promise<void> {
+    if (this.#durableLsn < lsn) await this.#sync.request();
+  }
+
+  async #syncNow(): Promise<void> {
+    const { files, directory } = this.#options;
+    const lsn = this.lastLsn;
+    const segments = [...this.#unsynced];
+    const entriesChanged = this.#entriesChanged;
+    this.#unsynced = new Set();
+    this.#entriesChanged = false;
+    for (const segment of segments) await segment.file.sync();
+    if (entriesChanged) await files.syncDirectory(directory);
+    this.#durableLsn = lsn;
+  }
+
+  /** Begins a new segment; says which ones there were before it. */
+  beginSegment(): readonly Segment[] {
+    const { files, directory, random } = this.#options;
+    const before = this.#segments;
+    const number = this.#nextSegment;
+    const path = segmentPath(directory, number);
+    const file = files.create(path);
+    assert(file, `the journal segment "${path}" is there already`);
+    const nonce = new DataView(random.bytes(4).buffer).getUint32(0, true);
+    this.#entriesChanged = true;
+    this.#nextSegment++;
+    const firstLsn = this.#nextLsn;
+    const segment = { path, file, nonce, firstLsn, endBytes: segmentHeaderBytes };
+    try {
+      writeAll(file, segmentHeader(number, segment), 0);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    this.#unsynced.add(segment);
+    this.#segments = [...before, segment];
+    return before;
+  }
+
+  /**
+   * Says, durably, that records before `lsn` are not needed any more: the deletions of their segments
+   * may reach the disk in any order, and some of them not.
+   */
+  async markBegin(lsn: Lsn): Promise<void> {
+    this.append({ kind: "checkpoint", object: noObject, position: lsn });
+    await this.sync();
+  }
+
+  /** Deletes segments, the oldest ones: nothing of them is needed any more. */
+  async drop(segments: readonly Segment[]): Promise<void> {
+    const rest = this.#segments.slice(segments.length);
+    const first = rest[0];
+    assert(first && segments.every((each, index) => each === this.#segments[index]), "the oldest");
+    await this.markBegin(first.firstLsn);
+    this.#segments = this.#segments.slice(segments.length);
+    for (const { file, path } of segments) {
+      file.close();
+      await this.#options.files.remove(path);
+    }
+  }
+
+  close(): void {
+    for (const segment of this.#segments) segment.file.close();
+    this.#segments = [];
+  }
+}
+
+function writeRecord(segment: Segment, head: Uint8Array, data: Uint8Array | undefined): void {
+  const { file, endBytes } = segment;
+  if (data === undefined) return writeAll(file, head, endBytes);
+  if (data.length <= inlineBytesMax) {
+    const record = new Uint8Array(head.length + data.length);
+    record.set(head);
+    record.set(data, head.length);
+    return writeAll(file, record, endBytes);
+  }
+  // The head last: without it there is no record.
+  writeAll(file, data, endBytes + head.length);
+  writeAll(file, head, endBytes);
+}
+
+export function writeAll(file: OpenFile, bytes: Uint8Array, offsetBytes: number): void {
+  for (let done = 0; done < bytes.length;) {
+    const count = file.writeSync(done === 0 ? bytes : bytes.subarray(done), offsetBytes + done);
+    if (count === 0) throw new Error("the disk takes no bytes");
+    done += count;
+  }
+}
+
+function segmentHeader(
+  number: number,
+  { nonce, firstLsn }: Pick<Segment, "nonce" | "firstLsn">,
+): Uint8Array {
+  const header = new Uint8Array(segmentHeaderBytes);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, segmentMagic, true);
+  view.setUint32(4, segmentFormat, true);
+  setNumber(view, 8, number);
+  setNumber(view, 16, firstLsn);
+  view.setUint32(24, nonce, true);
+  view.setUint32(28, crc32c(header.subarray(0, 28)), true);
+  return header;
+}

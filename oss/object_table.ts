@@ -1,0 +1,211 @@
+// The objects of a store: which exist, how many bytes they have in all, and those that are open.
+
+import { blockBytes } from "../shared/checksums.ts";
+import { parseObjectId } from "../shared/layout.ts";
+import type { Logger } from "../shared/logging.ts";
+import type { ObjectId } from "../shared/model.ts";
+import { prefixOf } from "./file_names.ts";
+import type { OpenFile } from "./files.ts";
+import type { Lsn } from "./journal_record.ts";
+import { ObjectCache } from "./object_cache.ts";
+import type { ObjectDirectories } from "./object_directories.ts";
+import { StoredObject } from "./stored_object.ts";
+
+/** In the place of a checksum that is lost: no bytes are right. */
+const lostChecksum = 0xffff_ffff;
+
+export interface ObjectTableOptions {
+  readonly directories: ObjectDirectories;
+  /** Whether the objects of an inode are this store's. */
+  readonly owns: (ino: number) => boolean;
+  readonly targetIndex: number;
+  readonly log: Logger;
+  readonly openObjectsMax: number | undefined;
+}
+
+export class ObjectTable {
+  readonly #options: ObjectTableOptions;
+  readonly #cache: ObjectCache;
+  #usedBytes = 0;
+  #objectCount = 0;
+
+  constructor(options: ObjectTableOptions) {
+    this.#options = options;
+    this.#cache = new ObjectCache(options.openObjectsMax);
+  }
+
+  get totals(): { usedBytes: number; objects: number } {
+    return { usedBytes: this.#usedBytes, objects: this.#objectCount };
+  }
+
+  /** Counts the objects that are there at the start; gives the highest LSN that any of them has. */
+  async addUp(): Promise<Lsn> {
+    const { directories, owns } = this.#options;
+    let highestLsn = 0;
+    for (const prefix of await directories.prefixes()) {
+      for (const { object, ino, exists } of await directories.list(prefix)) {
+        if (!exists || !owns(ino)) continue;
+        const { lengthBytes, appliedLsn } = directories.peekChecksums(object);
+        highestLsn = Math.max(highestLsn, appliedLsn);
+        this.#usedBytes += lengthBytes;
+        this.#objectCount++;
+      }
+    }
+    return highestLsn;
+  }
+
+  // ── open objects ─────────────────────────────────────────────────────────────────────────────
+
+  /** Whether {@link makeRoom} must be tried before another object is opened. */
+  needsRoomFor(object: ObjectId): boolean {
+    return this.#cache.full && !this.#cache.peek(object);
+  }
+
+  /** Closes objects that nobody uses; tells whether there is room now. */
+  makeRoom(): boolean {
+    this.#cache.makeRoom();
+    return !this.#cache.full;
+  }
+
+  /** The object for one more user, who releases it; it may not exist. */
+  use(object: ObjectId): StoredObject {
+    const known = this.#cache.use(object);
+    if (known) return known;
+    const open = this.#load(object);
+    this.#cache.add(open);
+    return open;
+  }
+
+  release(open: StoredObject): void {
+    this.#cache.release(open);
+  }
+
+  /** With its file, which a fill may have made. It stays open until {@link endRecovery}. */
+  useForRecovery(object: ObjectId): StoredObject {
+    const known = this.#cache.peek(object);
+    if (known) return known;
+    const open = this.use(object);
+    open.file ??= this.#options.directories.open(object);
+    open.fileBytes = open.file?.lengthBytes ?? 0;
+    return open;
+  }
+
+  endRecovery(): void {
+    for (const open of [...this.#cache]) {
+      this.recount(open);
+      this.release(open);
+    }
+    this.closeAll();
+  }
+
+  /** Objects that the journal is needed for. */
+  dirty(): StoredObject[] {
+    return [...this.#cache].filter((open) => open.exists && open.isDirty);
+  }
+
+  closeAll(): void {
+    this.#cache.forgetAll();
+  }
+
+  /** The object as its files have it; one that does not exist where they have none. */
+  #load(object: ObjectId): StoredObject {
+    const { directories, targetIndex, log } = this.#options;
+    const open = new StoredObject(object);
+    const sums = directories.readChecksums(object);
+    if (sums === undefined) return open;
+    open.file = directories.open(object);
+    open.fileBytes = open.file?.lengthBytes ?? 0;
+    if (sums !== "damaged") {
+      open.countedBytes = sums.lengthBytes;
+      open.restore(sums.lengthBytes, sums.checksums, sums.appliedLsn);
+      return open;
+    }
+    log.error("The checksums of an object are damaged", { object, targetIndex });
+    const blocks = Math.ceil(open.fileBytes / blockBytes);
+    open.countedBytes = directories.peekChecksums(object).lengthBytes;
+    open.restore(open.fileBytes, new Uint32Array(blocks).fill(lostChecksum), 0);
+    this.recount(open);
+    return open;
+  }
+
+  /** A file that is there and of which nobody knows holds what a crash has left. */
+  openFile(open: StoredObject): OpenFile {
+    const { directories } = this.#options;
+    const file = directories.create(open.object) ?? directories.open(open.object);
+    if (!file) throw new Error("its file came and went");
+    open.file = file;
+    open.fileBytes = file.lengthBytes;
+    return file;
+  }
+
+  /** The totals have the object as it is now. */
+  recount(open: StoredObject): void {
+    const before = open.countedBytes;
+    const now = open.exists ? open.lengthBytes : undefined;
+    this.#usedBytes += (now ?? 0) - (before ?? 0);
+    this.#objectCount += Number(now !== undefined) - Number(before !== undefined);
+    open.countedBytes = now;
+  }
+
+  // ── all objects ──────────────────────────────────────────────────────────────────────────────
+
+  /** See ObjectStore.list. */
+  async list(
+    after: ObjectId | undefined,
+    limit: number,
+  ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
+    const found: { object: ObjectId; lengthBytes: number }[] = [];
+    const afterPrefix = after === undefined ? "" : prefixOfObject(after);
+    // Those of a directory that only the journal has have no file there yet.
+    const journaled = Map.groupBy(this.dirty(), ({ object }) => prefixOfObject(object));
+    const prefixes = new Set([...await this.#options.directories.prefixes(), ...journaled.keys()]);
+    for (const prefix of [...prefixes].filter((each) => each >= afterPrefix).sort()) {
+      const objects = new Set(journaled.get(prefix)?.map(({ object }) => object));
+      for (const { object } of await this.#existing(prefix)) objects.add(object);
+      for (const object of [...objects].sort()) {
+        if (prefix === afterPrefix && object <= (after ?? "")) continue;
+        if (found.length >= limit) return found;
+        found.push({ object, lengthBytes: this.#lengthOf(object) });
+      }
+    }
+    return found;
+  }
+
+  async #existing(prefix: string) {
+    const all = await this.#options.directories.list(prefix);
+    return all.filter(({ exists, ino }) => exists && this.#options.owns(ino));
+  }
+
+  #lengthOf(object: ObjectId): number {
+    return this.#cache.peek(object)?.lengthBytes ??
+      this.#options.directories.peekChecksums(object).lengthBytes;
+  }
+
+  /** Forgets the open objects of some inodes, which exist no more; gives those that did. */
+  forget(inodes: ReadonlySet<number>): Set<ObjectId> {
+    const removed = new Set<ObjectId>();
+    for (const open of [...this.#cache]) {
+      if (!inodes.has(parseObjectId(open.object).ino)) continue;
+      if (open.exists) removed.add(open.object);
+      open.exists = false;
+      this.recount(open);
+      this.#cache.forget(open.object);
+    }
+    return removed;
+  }
+
+  /** Deletes the files of an object that is not open; adds it to `removed` where it existed. */
+  async removeFiles(object: ObjectId, removed: Set<ObjectId>): Promise<void> {
+    const { directories } = this.#options;
+    const { lengthBytes } = directories.peekChecksums(object);
+    const existed = await directories.remove(object);
+    if (!existed || removed.has(object)) return;
+    removed.add(object);
+    this.#usedBytes -= lengthBytes;
+    this.#objectCount--;
+  }
+}
+
+export function prefixOfObject(object: ObjectId): string {
+  return prefixOf(parseObjectId(object).ino);
+}

@@ -1,0 +1,260 @@
+// One object while it is open: its length and checksums as they are now, its file, and the changes
+// that are in the journal and not yet in the file. Answers what the object's bytes are; who changes
+// it is object_changes.ts and checkpoint.ts.
+
+import { assert } from "../shared/assert.ts";
+import { blockBytes, checksumOf, noChecksum } from "../shared/checksums.ts";
+import { limits } from "../shared/limits.ts";
+import type { ObjectId } from "../shared/model.ts";
+import type { OpenFile } from "./files.ts";
+import type { JournalBytes } from "./journal.ts";
+import type { Lsn } from "./journal_record.ts";
+import { SharedSync } from "./shared_sync.ts";
+
+/** A change that the object's file does not have yet. */
+export type PendingChange =
+  | { kind: "write"; lsn: Lsn; offsetBytes: number; bytes: JournalBytes }
+  | { kind: "cut"; lsn: Lsn; lengthBytes: number };
+
+/** What a checkpoint brings to disk: an object as it is at one moment. */
+export interface ObjectSnapshot {
+  readonly object: StoredObject;
+  readonly lsn: Lsn;
+  readonly filledLsn: Lsn;
+  readonly lengthBytes: number;
+  readonly checksums: Uint32Array<ArrayBuffer>;
+  readonly pending: readonly PendingChange[];
+}
+
+export class StoredObject {
+  readonly object: ObjectId;
+  /** Whether any change has made it; one that is only being made does not exist. */
+  exists = false;
+  lengthBytes = 0;
+  /** Has a file for the object's bytes; one that was never written to has none. */
+  file: OpenFile | undefined;
+  /** Where the file may hold bytes. Those of absent blocks mean nothing: a failed write left them. */
+  fileBytes = 0;
+  /** Of the last change, of the last fill, and up to which each is safe. */
+  lastLsn: Lsn = 0;
+  appliedLsn: Lsn = 0;
+  filledLsn: Lsn = 0;
+  confirmedLsn: Lsn = 0;
+  /** Operations under way, which need the descriptor. */
+  users = 0;
+  /** What it counts for in the store's totals; `undefined` where it does not. */
+  countedBytes: number | undefined;
+  /** Out of the cache: the last user closes the file. */
+  forgotten = false;
+  /** Changes whenever bytes of the file come to mean something else. */
+  fileVersion = 0;
+  readonly #sync = new SharedSync(() => this.file?.sync() ?? Promise.resolve());
+  #pending: PendingChange[] = [];
+  #checksums = new Uint32Array(1);
+
+  constructor(object: ObjectId) {
+    this.object = object;
+  }
+
+  /** Whether the journal is still needed for it. */
+  get isDirty(): boolean {
+    return this.lastLsn > this.appliedLsn;
+  }
+
+  get pending(): readonly PendingChange[] {
+    return this.#pending;
+  }
+
+  get hasPendingCut(): boolean {
+    return this.#pending.some(({ kind }) => kind === "cut");
+  }
+
+  // ── checksums ────────────────────────────────────────────────────────────────────────────────
+
+  /** Of a block; {@link noChecksum} where it was never written. */
+  checksumAt(block: number): number {
+    return this.#checksums[block] ?? noChecksum;
+  }
+
+  setChecksums(firstBlock: number, checksums: Uint32Array): void {
+    const count = firstBlock + checksums.length;
+    if (count > this.#checksums.length) {
+      const larger = new Uint32Array(Math.max(count, 2 * this.#checksums.length));
+      larger.set(this.#checksums);
+      this.#checksums = larger;
+    }
+    this.#checksums.set(checksums, firstBlock);
+  }
+
+  /** Whether no block of the range was ever written. */
+  isAbsent(offsetBytes: number, endBytes: number): boolean {
+    const end = Math.min(Math.ceil(endBytes / blockBytes), this.#checksums.length);
+    for (let block = Math.floor(offsetBytes / blockBytes); block < end; block++) {
+      if (this.#checksums[block] !== noChecksum) return false;
+    }
+    return true;
+  }
+
+  /** Whether the file alone has all bytes of the range. */
+  isPlain(offsetBytes: number, endBytes: number): boolean {
+    const end = Math.ceil(endBytes / blockBytes);
+    for (let block = Math.floor(offsetBytes / blockBytes); block < end; block++) {
+      if (this.checksumAt(block) === noChecksum) return false;
+    }
+    return this.file !== undefined && !this.#pending.some((change) =>
+      change.kind === "cut" ||
+      (change.offsetBytes < endBytes &&
+        offsetBytes < change.offsetBytes + change.bytes.lengthBytes)
+    );
+  }
+
+  // ── changes ──────────────────────────────────────────────────────────────────────────────────
+
+  /** The object is as `length` and `checksums` have it, after a start or a repair. */
+  restore(lengthBytes: number, checksums: Uint32Array<ArrayBuffer>, appliedLsn: Lsn): void {
+    this.exists = true;
+    this.lengthBytes = lengthBytes;
+    this.#checksums = checksums;
+    this.lastLsn =
+      this.appliedLsn =
+      this.filledLsn =
+      this.confirmedLsn =
+        appliedLsn;
+  }
+
+  addPendingWrite(lsn: Lsn, offsetBytes: number, bytes: JournalBytes): void {
+    this.#pending.push({ kind: "write", lsn, offsetBytes, bytes });
+  }
+
+  /** Forgets the blocks behind the new end, and what the block that it is in has behind it. */
+  cut(lsn: Lsn, lengthBytes: number): void {
+    this.#pending.push({ kind: "cut", lsn, lengthBytes });
+    this.#checksums.fill(noChecksum, Math.ceil(lengthBytes / blockBytes));
+    this.lengthBytes = lengthBytes;
+  }
+
+  snapshot(): ObjectSnapshot {
+    const blocks = Math.ceil(this.lengthBytes / blockBytes);
+    const checksums = new Uint32Array(blocks);
+    checksums.set(this.#checksums.subarray(0, blocks));
+    return {
+      object: this,
+      lsn: this.lastLsn,
+      filledLsn: this.filledLsn,
+      lengthBytes: this.lengthBytes,
+      checksums,
+      pending: [...this.#pending],
+    };
+  }
+
+  /** What a snapshot has is in the file and beside it. */
+  applied(snapshot: ObjectSnapshot): void {
+    assert(snapshot.pending.every((change, index) => change === this.#pending[index]), "in order");
+    this.#pending = this.#pending.slice(snapshot.pending.length);
+    this.appliedLsn = snapshot.lsn;
+    this.fileVersion++;
+  }
+
+  // ── bytes ────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Puts the object's bytes at an offset into `into`, unverified; zeros where it has none. The
+   * changes of the journal are laid over the file's bytes, whether it has them by now or not.
+   */
+  async compose(into: Uint8Array, offsetBytes: number): Promise<void> {
+    if (into.length <= limits.syncIoBytesMax || !this.file) {
+      return this.composeSync(into, offsetBytes);
+    }
+    for (;;) {
+      const version = this.fileVersion;
+      const count = await readUpTo(this.file, into, offsetBytes);
+      // Otherwise a checkpoint may have taken changes out of the journal that this read was before.
+      if (version !== this.fileVersion) continue;
+      into.fill(0, count);
+      return this.#layOver(into, offsetBytes);
+    }
+  }
+
+  /** {@link compose} on this thread, for what is small. */
+  composeSync(into: Uint8Array, offsetBytes: number): void {
+    let count = 0;
+    while (this.file && count < into.length) {
+      const read = this.file.readSync(into.subarray(count), offsetBytes + count);
+      if (read === 0) break;
+      count += read;
+    }
+    into.fill(0, count);
+    this.#layOver(into, offsetBytes);
+  }
+
+  #layOver(into: Uint8Array, offsetBytes: number): void {
+    for (const change of this.#pending) {
+      if (change.kind === "cut") into.fill(0, Math.max(0, change.lengthBytes - offsetBytes));
+      else copyPart(change.bytes, change.offsetBytes, into, offsetBytes);
+    }
+    this.#clearAbsent(into, offsetBytes);
+    into.fill(0, Math.max(0, this.lengthBytes - offsetBytes));
+  }
+
+  #clearAbsent(into: Uint8Array, offsetBytes: number): void {
+    const endBlock = Math.ceil((offsetBytes + into.length) / blockBytes);
+    for (let block = Math.floor(offsetBytes / blockBytes); block < endBlock; block++) {
+      if (this.checksumAt(block) !== noChecksum) continue;
+      const start = Math.max(0, block * blockBytes - offsetBytes);
+      into.fill(0, start, (block + 1) * blockBytes - offsetBytes);
+    }
+  }
+
+  /** The bytes of a whole block; `undefined` where they do not have their checksum. */
+  verifiedBlock(block: number): Uint8Array<ArrayBuffer> | undefined {
+    const bytes = new Uint8Array(blockBytes);
+    this.composeSync(bytes, block * blockBytes);
+    return this.isRight(block, bytes) ? bytes : undefined;
+  }
+
+  /** Whether `bytes` are what was written to a block, all of it. */
+  isRight(block: number, bytes: Uint8Array): boolean {
+    const checksum = this.checksumAt(block);
+    return checksum === noChecksum || checksum === checksumOf(bytes);
+  }
+
+  /** Every byte that is in the file is on disk when this resolves. */
+  syncFile(): Promise<void> {
+    return this.#sync.request();
+  }
+
+  /** Gives the file back when nobody needs it; the object must be out of the cache. */
+  closeFile(): void {
+    this.file?.close();
+    this.file = undefined;
+  }
+}
+
+/** Fewer bytes only at the end of the file. */
+async function readUpTo(file: OpenFile, into: Uint8Array, offsetBytes: number): Promise<number> {
+  let done = 0;
+  while (done < into.length) {
+    const count = await file.read(done === 0 ? into : into.subarray(done), offsetBytes + done);
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
+}
+
+/** Copies what a write of the journal has of `into`, whose first byte is at `offsetBytes`. */
+function copyPart(
+  { segment, positionBytes, lengthBytes }: JournalBytes,
+  writtenAtBytes: number,
+  into: Uint8Array,
+  offsetBytes: number,
+): void {
+  const start = Math.max(offsetBytes, writtenAtBytes);
+  const end = Math.min(offsetBytes + into.length, writtenAtBytes + lengthBytes);
+  let done = start;
+  while (done < end) {
+    const part = into.subarray(done - offsetBytes, end - offsetBytes);
+    const count = segment.file.readSync(part, positionBytes + done - writtenAtBytes);
+    if (count === 0) throw new Error("the journal has lost bytes");
+    done += count;
+  }
+}
