@@ -2,6 +2,8 @@
 // deterministic comes in through these interfaces, so that a test or a simulator can run whole
 // clusters in one thread. Storage has seams of its own: store/store.ts and oss/object_store.ts.
 
+import type { DataPath } from "./model.ts";
+
 /** Time. All waiting in the program goes through it. */
 export interface Clock {
   /** Wall-clock time in milliseconds since 1970, with fractions where the platform has them. */
@@ -20,6 +22,29 @@ export interface Random {
   below(bound: number): number;
 }
 
+/** A file that bytes can be sent from. Whoever gives it away keeps it open until they are sent. */
+export interface SendableFile {
+  /** The system's number for the open file; `undefined` where it has none, as in a test. */
+  readonly descriptor: number | undefined;
+  /** Reads at an offset, on this thread; says how many bytes, 0 at the end of the file. */
+  readSync(into: Uint8Array, offsetBytes: number): number;
+}
+
+/** Bytes of a file that go to a connection without passing through this process, where they can. */
+export interface FileRange {
+  readonly file: SendableFile;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+/** Raw bytes of a message, in memory or in a file. */
+export type Payload = Uint8Array | FileRange;
+
+/** How many bytes a payload has. */
+export function payloadBytesOf(payload: Payload): number {
+  return payload instanceof Uint8Array ? payload.length : payload.lengthBytes;
+}
+
 /** One end of a reliable, ordered byte stream. */
 export interface Connection {
   /** Where the other end is, for messages. */
@@ -29,8 +54,25 @@ export interface Connection {
    * stream. One read at a time.
    */
   read(buffer: Uint8Array): Promise<number | null>;
+  /**
+   * Says that at least so many bytes are on their way: a read may wait until they are there, or the
+   * stream ends. 1 takes it back. Absent where waiting saves nothing.
+   */
+  expect?(bytes: number): void;
   /** Writes all of `data`; resolves when the transport has taken it. One write at a time. */
   write(data: Uint8Array): Promise<void>;
+  /**
+   * Sends bytes of a file without copying them through this process; as {@link write} otherwise.
+   * Resolves to how many were sent, which is fewer only where the file ends. Bytes of the file that
+   * change before the peer has received them may arrive as they are then. After {@link close} the
+   * file is not touched any more. Absent where the platform does not have it.
+   */
+  sendFile?(range: FileRange): Promise<number>;
+  /**
+   * Resolves when everything that can run now has run: whoever has something to write has said so by
+   * then, and one write takes it all. Absent where many writes cost no more than one.
+   */
+  gather?(): Promise<void>;
   /** Ends both directions at once; reads and writes under way fail or end. Idempotent. */
   close(): void;
 }
@@ -51,10 +93,15 @@ export interface Address {
 
 /** The network. */
 export interface Transport {
-  /** Port 0 picks a free one. Rejects where the address is in use or not of this host. */
-  listen(address: Address): Promise<Listener>;
+  /**
+   * Port 0 picks a free one. Rejects where the address is in use or not of this host. `shared`:
+   * other listeners that say so too may be there; each connection is accepted by one of them.
+   */
+  listen(address: Address, options?: { readonly shared?: boolean }): Promise<Listener>;
   /** Rejects with UNREACHABLE where nobody listens there or `signal` fires first. */
   connect(address: Address, options: { signal: AbortSignal }): Promise<Connection>;
+  /** How its connections send files: whether they have {@link Connection.sendFile}. */
+  dataPath(): Promise<DataPath>;
 }
 
 /** What every role is given at its start. */

@@ -1,23 +1,17 @@
-// The real environment: the system's clock, its random numbers and TCP. The only file, with main.ts
-// and the terminal side of the client, that may touch what is not deterministic (.ci/lint_plugin.ts).
+// The real environment: the system's clock, its random numbers and TCP. The only file, with
+// tcp_transport.ts, main.ts and the terminal side of the client, that may touch what is not
+// deterministic (.ci/lint_plugin.ts).
 
-import { formatAddress, isLoopback } from "./address.ts";
-import type {
-  Address,
-  Clock,
-  Connection,
-  Environment,
-  Listener,
-  Random,
-  Transport,
-} from "./environment.ts";
-import { type ErrorCode, messageOf, RustreError } from "./errors.ts";
-import { limits } from "./limits.ts";
-import { loggerOf } from "./logging.ts";
+import { isLoopback } from "./address.ts";
 import { assert } from "./assert.ts";
+import type { Address, Clock, Environment, Random } from "./environment.ts";
+import { connectTcp, TcpTransport, type TcpTransportOptions } from "./tcp_transport.ts";
 
-export function systemEnvironment(): Environment {
-  return { clock: new SystemClock(), random: systemRandom, transport: tcpTransport };
+export function systemEnvironment(
+  options: TcpTransportOptions = { dataPath: "auto" },
+): Environment {
+  const clock = new SystemClock();
+  return { clock, random: systemRandom, transport: new TcpTransport(clock, options) };
 }
 
 /** The machine's name. */
@@ -99,142 +93,3 @@ const systemRandom: Random = {
     return Math.floor(Math.random() * bound);
   },
 };
-
-// ── TCP ────────────────────────────────────────────────────────────────────────────────────────
-
-const tcpTransport: Transport = {
-  listen(address) {
-    return Promise.resolve().then(() => new TcpListener(listenTcp(address)));
-  },
-  async connect(address, { signal }) {
-    return new TcpConnection(await connectTcp(address, signal));
-  },
-};
-
-function listenTcp(address: Address): Deno.TcpListener {
-  try {
-    return Deno.listen({ hostname: address.host, port: address.port });
-  } catch (error) {
-    const code: ErrorCode = error instanceof Deno.errors.AddrInUse
-      ? "EBUSY"
-      : error instanceof Deno.errors.PermissionDenied
-      ? "EACCES"
-      : "EINVAL";
-    const message = `Cannot listen on "${formatAddress(address)}": ${reasonOf(error)}`;
-    throw new RustreError(code, message, { cause: error });
-  }
-}
-
-async function connectTcp(address: Address, signal: AbortSignal): Promise<Deno.TcpConn> {
-  try {
-    const options = { hostname: address.host, port: address.port, signal };
-    const connection = withOptions(await Deno.connect(options));
-    if (!signal.aborted) return connection;
-    connection.close();
-    throw signal.reason;
-  } catch (error) {
-    const message = `Cannot connect to "${formatAddress(address)}": ${reasonOf(error)}`;
-    throw new RustreError("UNREACHABLE", message, { cause: error });
-  }
-}
-
-/**
- * A frame goes out when it is written, not when the last one is acknowledged. A peer that vanished
- * while nothing was to be said shows after hours at least.
- */
-function withOptions(connection: Deno.TcpConn): Deno.TcpConn {
-  try {
-    connection.setNoDelay(true);
-    connection.setKeepAlive(true);
-    return connection;
-  } catch (error) {
-    // The peer has gone already.
-    connection.close();
-    throw error;
-  }
-}
-
-class TcpListener implements Listener {
-  readonly address: Address;
-  readonly #listener: Deno.TcpListener;
-  readonly #log = loggerOf("net");
-  #closed = false;
-
-  constructor(listener: Deno.TcpListener) {
-    this.#listener = listener;
-    this.address = { host: listener.addr.hostname, port: listener.addr.port };
-  }
-
-  /** Errors of one accept, such as too many open files, do not end the listener: they pass. */
-  async accept(): Promise<Connection | null> {
-    for (let failures = 0; !this.#closed; failures++) {
-      try {
-        const connection = withOptions(await this.#listener.accept());
-        if (failures > 0) this.#log.info("Accepting connections again");
-        return new TcpConnection(connection);
-      } catch (error) {
-        if (this.#closed) break;
-        if (failures === 0) {
-          const fields = { address: formatAddress(this.address), reason: reasonOf(error) };
-          this.#log.error("Cannot accept connections, trying on", fields);
-        }
-        await new Promise((resolve) => setTimeout(resolve, limits.acceptPauseMs));
-      }
-    }
-    return null;
-  }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#listener.close();
-  }
-}
-
-class TcpConnection implements Connection {
-  readonly remote: string;
-  readonly #connection: Deno.TcpConn;
-  #closed = false;
-
-  constructor(connection: Deno.TcpConn) {
-    this.#connection = connection;
-    const { hostname, port } = connection.remoteAddr;
-    this.remote = formatAddress({ host: hostname, port });
-  }
-
-  async read(buffer: Uint8Array): Promise<number | null> {
-    try {
-      return await this.#connection.read(buffer);
-    } catch (error) {
-      throw this.#lost(error);
-    }
-  }
-
-  async write(data: Uint8Array): Promise<void> {
-    try {
-      let written = await this.#connection.write(data);
-      while (written < data.length) {
-        written += await this.#connection.write(data.subarray(written));
-      }
-    } catch (error) {
-      throw this.#lost(error);
-    }
-  }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#connection.close();
-  }
-
-  #lost(error: unknown): RustreError {
-    const reason = this.#closed ? "closed by this side" : reasonOf(error);
-    const message = `Lost the connection to "${this.remote}": ${reason}`;
-    return new RustreError("CONNECTION_LOST", message, { cause: error });
-  }
-}
-
-/** "Connection refused", without the name of the class or the number that Deno adds. */
-function reasonOf(error: unknown): string {
-  return messageOf(error).replace(/ \(os error \d+\)$/, "");
-}

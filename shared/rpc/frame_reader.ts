@@ -1,6 +1,7 @@
 // Reads frames from a connection, however its bytes are cut. Checks their lengths before anything is
 // allocated, and asks for room before a payload is.
 
+import { assert } from "../assert.ts";
 import type { Clock, Connection } from "../environment.ts";
 import { RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -24,6 +25,11 @@ export interface PayloadRoom {
   release(bytes: number): void;
 }
 
+/** Gives a buffer of its length for each payload that is received. */
+export type PayloadBuffers = (header: FrameHeader) => Uint8Array;
+
+const newBuffer: PayloadBuffers = ({ payloadBytes }) => new Uint8Array(payloadBytes);
+
 export interface FrameReaderOptions extends FrameBounds {
   readonly clock: Clock;
 }
@@ -34,6 +40,7 @@ export class FrameReader {
   readonly #clock: Clock;
   #bounds: FrameBounds;
   #payloadRoom: PayloadRoom | undefined;
+  #payloadBuffers = newBuffer;
   #buffer = new Uint8Array(firstBufferBytes);
   #view = new DataView(this.#buffer.buffer);
   #start = 0;
@@ -52,6 +59,14 @@ export class FrameReader {
   allowPayload(payloadBytesMax: number, room: PayloadRoom): void {
     this.#bounds = { bodyBytesMax: this.#bounds.bodyBytesMax, payloadBytesMax };
     this.#payloadRoom = room;
+  }
+
+  /**
+   * From now on payloads are received into the buffers that `buffers` gives. What it throws ends the
+   * connection as a bad frame does.
+   */
+  receiveInto(buffers: PayloadBuffers): void {
+    this.#payloadBuffers = buffers;
   }
 
   /**
@@ -88,7 +103,8 @@ export class FrameReader {
     if (payloadBytes > 0 && room && !room.tryAcquire(payloadBytes)) return undefined;
     this.#start += headerBytes;
     const body = this.#takeBody(bodyBytes);
-    const payload = payloadBytes > 0 ? this.#takePayload(payloadBytes) : emptyPayload;
+    const payload = payloadBytes > 0 ? this.#payloadBuffers(header) : emptyPayload;
+    this.#takePayload(payload);
     return frameOf(header, body, payload);
   }
 
@@ -98,22 +114,23 @@ export class FrameReader {
     return decodeBody(bytes);
   }
 
-  #takePayload(length: number): Uint8Array {
-    const payload = this.#buffer.slice(this.#start, this.#start + length);
-    this.#start += length;
-    return payload;
+  /** Takes what is buffered of a payload; says how many bytes. */
+  #takePayload(payload: Uint8Array): number {
+    const count = Math.min(this.#end - this.#start, payload.length);
+    payload.set(this.#buffer.subarray(this.#start, this.#start + count));
+    this.#start += count;
+    return count;
   }
 
   async #receivePayload(header: FrameHeader): Promise<Uint8Array> {
     const { payloadBytes } = header;
     await this.#payloadRoom?.acquire(payloadBytes);
     try {
-      const payload = new Uint8Array(payloadBytes);
-      const bufferedBytes = Math.min(this.#end - this.#start, payloadBytes);
-      payload.set(this.#buffer.subarray(this.#start, this.#start + bufferedBytes));
-      this.#start += bufferedBytes;
-      if (bufferedBytes < payloadBytes) {
-        await this.#withStallTimer(() => this.#readInto(payload, bufferedBytes));
+      const payload = this.#payloadBuffers(header);
+      assert(payload.length === payloadBytes, "a buffer of another length than its payload");
+      const count = this.#takePayload(payload);
+      if (count < payloadBytes) {
+        await this.#withStallTimer(() => this.#readInto(payload, count));
       }
       return payload;
     } catch (error) {
@@ -123,11 +140,15 @@ export class FrameReader {
   }
 
   async #readInto(target: Uint8Array, offset: number): Promise<void> {
+    const connection = this.#connection;
+    const isLarge = target.length - offset >= bufferBytes;
     while (offset < target.length) {
-      const count = await this.#connection.read(target.subarray(offset));
+      if (isLarge) connection.expect?.(target.length - offset);
+      const count = await connection.read(target.subarray(offset));
       if (count === null) throw this.#lost("ended within a frame");
       offset += count;
     }
+    if (isLarge) connection.expect?.(1);
   }
 
   /** Reads until `length` bytes are buffered in one piece. */

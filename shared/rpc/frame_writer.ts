@@ -1,10 +1,19 @@
 // Writes frames to a connection; those that are sent while a write is under way leave together in
-// the next. Notices a peer that does not read.
+// the next. Payloads in files go from there to the connection. Notices a peer that does not read.
 
 import { assert } from "../assert.ts";
-import type { Clock, Connection } from "../environment.ts";
-import { RustreError } from "../errors.ts";
+import { bufferPool } from "../buffer_pool.ts";
+import {
+  type Clock,
+  type Connection,
+  type FileRange,
+  type Payload,
+  payloadBytesOf,
+} from "../environment.ts";
+import { isRustreError, RustreError } from "../errors.ts";
+import { readRange, readStart, restOf } from "../file_ranges.ts";
 import { limits } from "../limits.ts";
+import { loggerOf } from "../logging.ts";
 import {
   bufferBytes,
   encodeHeader,
@@ -17,6 +26,8 @@ import { encodeBody } from "./message_pack.ts";
 const emptyPayload = new Uint8Array(0);
 /** Payloads below this are copied next to their header, so that one write sends both. */
 export const coalesceBytesMax = 16 * 1024;
+/** In the place of what a file was to have and has not. */
+const zeros = new Uint8Array(bufferBytes);
 
 /** What small frames are put together in. */
 class SendBuffer {
@@ -37,7 +48,7 @@ class SendBuffer {
 }
 
 interface Chunk {
-  readonly bytes: Uint8Array;
+  readonly bytes: Payload;
   /** The buffer that nothing uses any more once these bytes are written. */
   readonly lastOf?: SendBuffer;
   readonly onWritten?: (() => void) | undefined;
@@ -55,7 +66,8 @@ export class FrameWriter {
   #open = new SendBuffer(firstBufferBytes);
   #spare: SendBuffer | undefined;
   #waitingBytes = 0;
-  #writtenChunks = 0;
+  /** Goes up with everything that the transport takes. */
+  #progress = 0;
   #writing: Promise<void> | undefined;
   #cancelWatch: (() => void) | undefined;
   #closed = false;
@@ -77,35 +89,40 @@ export class FrameWriter {
 
   /**
    * Queues a frame. Callers bound what they have under way, and wait for `room` where a peer may be
-   * slow to read. The payload must not change until `onWritten`, which is called once: when the
-   * transport has it, when it has been copied, or when it never will be sent. A failed write closes
-   * the connection, which its reader notices. Throws BAD_REQUEST on a body that the other side would
-   * refuse, and queues nothing then.
+   * slow to read. The payload must not change, or its file be closed, until `onWritten`, which is
+   * called once: when the transport has it, when it has been copied, or when it never will be sent.
+   * A failed write closes the connection, which its reader notices. Throws BAD_REQUEST on a body
+   * that the other side would refuse and the file's error where a small payload cannot be read, and
+   * queues nothing then.
+   *
+   * A file that is shorter than announced is filled up with zeros: without them the frame would not
+   * end, and all calls of the connection were lost. The checksums that travel with data tell.
    */
   send(
     header: { kind: FrameKind; opcode: number; requestId: number },
     body: unknown,
-    payload: Uint8Array = emptyPayload,
+    payload: Payload = emptyPayload,
     onWritten?: () => void,
   ): void {
     const encoded = encodeBody(body);
-    assert(payload.length <= limits.framePayloadBytesMax, "a payload over the limit");
+    const payloadBytes = payloadBytesOf(payload);
+    assert(payloadBytes <= limits.framePayloadBytesMax, "a payload over the limit");
     const { bodyBytesMax } = this.#options;
     if (encoded.length > bodyBytesMax) {
       const sizes = `${encoded.length} bytes, at most ${bodyBytesMax} are allowed`;
       throw new RustreError("BAD_REQUEST", `Cannot send a message of ${sizes}`);
     }
     if (this.#closed) return onWritten?.();
-    const isInline = payload.length < coalesceBytesMax;
-    const length = headerBytes + encoded.length + (isInline ? payload.length : 0);
+    const isInline = payloadBytes < coalesceBytesMax;
+    const length = headerBytes + encoded.length + (isInline ? payloadBytes : 0);
     const { kind, opcode, requestId } = header;
-    const sizes = { bodyBytes: encoded.length, payloadBytes: payload.length };
+    const sizes = { bodyBytes: encoded.length, payloadBytes };
     const buffer = this.#bufferFor(length);
     const start = buffer.usedBytes;
     encodeHeader(buffer.view, start, { kind, opcode, requestId, ...sizes });
     buffer.bytes.set(encoded, start + headerBytes);
-    if (isInline && payload.length > 0) {
-      buffer.bytes.set(payload, start + headerBytes + encoded.length);
+    if (isInline && payloadBytes > 0) {
+      fill(buffer.bytes.subarray(start + length - payloadBytes, start + length), payload);
     }
     buffer.usedBytes += length;
     this.#waitingBytes += length;
@@ -143,10 +160,10 @@ export class FrameWriter {
     return this.#open;
   }
 
-  #queuePayload(payload: Uint8Array, onWritten: (() => void) | undefined): void {
+  #queuePayload(payload: Payload, onWritten: (() => void) | undefined): void {
     this.#queueOpenBuffer();
     this.#queue.push({ bytes: payload, onWritten });
-    this.#waitingBytes += payload.length;
+    this.#waitingBytes += payloadBytesOf(payload);
   }
 
   #queueOpenBuffer(): void {
@@ -158,22 +175,24 @@ export class FrameWriter {
 
   async #writeAll(): Promise<void> {
     // Lets what is sent in the same turn join the first write.
-    await Promise.resolve();
+    await (this.#connection.gather?.() ?? Promise.resolve());
     this.#watch();
     try {
       for (;;) {
         this.#queueOpenBuffer();
         const chunk = this.#queue[0];
         if (!chunk) break;
-        if (chunk.bytes.length > 0) await this.#connection.write(chunk.bytes);
+        if (chunk.bytes instanceof Uint8Array) await this.#writeBytes(chunk.bytes);
+        else await this.#writeFile(chunk.bytes);
         this.#queue.shift();
         this.#written(chunk);
       }
       if (this.#open.bytes.length > bufferBytes) this.#open = new SendBuffer(firstBufferBytes);
       else this.#open.empty();
-    } catch {
+    } catch (error) {
       // The reader of this connection sees the close and fails what is under way.
       this.close();
+      if (!isRustreError(error, "CONNECTION_LOST")) this.#logFailure(error);
       for (const chunk of this.#queue.splice(0)) chunk.onWritten?.();
       this.#waitingBytes = 0;
     } finally {
@@ -181,9 +200,48 @@ export class FrameWriter {
     }
   }
 
+  async #writeBytes(bytes: Uint8Array): Promise<void> {
+    if (bytes.length > 0) await this.#connection.write(bytes);
+    this.#progress++;
+  }
+
+  /** In pieces, so that a file that takes long shows progress. */
+  async #writeFile(range: FileRange): Promise<void> {
+    for (let sent = 0; sent < range.lengthBytes;) {
+      const rest = restOf(range, sent);
+      const piece = { ...rest, lengthBytes: Math.min(rest.lengthBytes, limits.fileTurnBytes) };
+      const count = await (this.#connection.sendFile?.(piece) ?? this.#copyFile(piece));
+      this.#progress++;
+      sent += count;
+      if (count < piece.lengthBytes) return await this.#writeZeros(range.lengthBytes - sent);
+    }
+  }
+
+  /** As {@link Connection.sendFile}. */
+  async #copyFile(range: FileRange): Promise<number> {
+    const buffer = bufferPool.take(Math.min(range.lengthBytes, limits.fileCopyBytes));
+    let sent = 0;
+    while (sent < range.lengthBytes) {
+      // The file may be closed by now, and its descriptor another one's.
+      if (this.#closed) throw new RustreError("CONNECTION_LOST", "The connection is closed");
+      const count = readStart(restOf(range, sent), buffer.subarray(0, range.lengthBytes - sent));
+      if (count === 0) break;
+      await this.#connection.write(buffer.subarray(0, count));
+      sent += count;
+    }
+    // Not after a failure: who knows whether the platform is done with it.
+    bufferPool.give(buffer);
+    return sent;
+  }
+
+  async #writeZeros(lengthBytes: number): Promise<void> {
+    for (let rest = lengthBytes; rest > 0; rest -= zeros.length) {
+      await this.#writeBytes(zeros.subarray(0, rest));
+    }
+  }
+
   #written(chunk: Chunk): void {
-    this.#writtenChunks++;
-    this.#waitingBytes -= chunk.bytes.length;
+    this.#waitingBytes -= payloadBytesOf(chunk.bytes);
     if (chunk.lastOf?.bytes.length === bufferBytes) {
       this.#spare = chunk.lastOf;
       this.#spare.empty();
@@ -191,15 +249,25 @@ export class FrameWriter {
     chunk.onWritten?.();
   }
 
+  #logFailure(error: unknown): void {
+    const fields = { remote: this.#connection.remote, error };
+    loggerOf("net").error("Closed a connection that a file could not be sent to", fields);
+  }
+
   /** Hangs up on a peer that has taken nothing for a while. One timer, however many writes. */
   #watch(): void {
     if (this.#cancelWatch || this.#closed) return;
-    const writtenChunks = this.#writtenChunks;
+    const progress = this.#progress;
     this.#cancelWatch = this.#options.clock.setTimer(() => {
       this.#cancelWatch = undefined;
       if (!this.#writing) return;
-      if (this.#writtenChunks === writtenChunks) this.close();
+      if (this.#progress === progress) this.close();
       else this.#watch();
     }, limits.frameTimeoutMs);
   }
+}
+
+function fill(into: Uint8Array, payload: Payload): void {
+  if (payload instanceof Uint8Array) into.set(payload);
+  else into.fill(0, readRange(payload, into));
 }

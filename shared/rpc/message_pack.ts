@@ -67,11 +67,16 @@ export function encodeBody(body: unknown): Uint8Array {
   return encoder.encodeSharedRef(body);
 }
 
-/** The value, or `undefined` where the bytes are not one value as a peer of this version writes it. */
+/**
+ * The value, or `undefined` where the bytes are not one value as a peer of this version writes it.
+ * The bytes may be used again afterwards.
+ */
 export function decodeBody(bytes: Uint8Array): unknown {
+  hasBinaryData = false;
   if (endOfValue(bytes, 0, limits.bodyDepthMax) !== bytes.length) return undefined;
   try {
-    return decoder.decode(bytes);
+    // Decoded binary data is a view of what it is decoded from.
+    return decoder.decode(hasBinaryData ? bytes.slice() : bytes);
   } catch {
     // Keys that are no strings, or "__proto__".
     return undefined;
@@ -83,8 +88,8 @@ const nowhere = Number.MAX_SAFE_INTEGER;
 
 /**
  * Where the value that starts at `offset` ends; {@link nowhere} where it is cut short, has more
- * elements than bytes are left or than limits allow, is nested deeper than `depth`, or of a type that
- * no message has (binary data and extensions).
+ * elements than bytes are left or than limits allow, is nested deeper than `depth`, or an
+ * extension, which no message has.
  */
 function endOfValue(bytes: Uint8Array, offset: number, depth: number): number {
   const type = bytes[offset];
@@ -112,6 +117,12 @@ function endOfValue(bytes: Uint8Array, offset: number, depth: number): number {
     case 0xcf: // uint 64
     case 0xd3: // int 64
       return offset + 9;
+    case 0xc4: // bin 8
+      return endOfBinaryData(offset + 2, lengthAt(bytes, offset + 1, 1));
+    case 0xc5: // bin 16
+      return endOfBinaryData(offset + 3, lengthAt(bytes, offset + 1, 2));
+    case 0xc6: // bin 32
+      return endOfBinaryData(offset + 5, lengthAt(bytes, offset + 1, 4));
     case 0xd9: // str 8
       return endOfString(bytes, offset + 2, lengthAt(bytes, offset + 1, 1));
     case 0xda: // str 16
@@ -147,6 +158,14 @@ function endOfValues(bytes: Uint8Array, offset: number, count: number, depth: nu
   let end = offset;
   for (let index = 0; index < count; index++) end = endOfValue(bytes, end, depth);
   return end;
+}
+
+/** Whether the value that was looked through last has binary data. */
+let hasBinaryData = false;
+
+function endOfBinaryData(offset: number, length: number): number {
+  hasBinaryData = true;
+  return offset + length;
 }
 
 /** The decoder would drop the byte order mark that a long string starts with. */

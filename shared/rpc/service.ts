@@ -3,21 +3,22 @@
 
 import type * as v from "valibot";
 import { assert } from "../assert.ts";
+import type { Payload } from "../environment.ts";
 
 // deno-lint-ignore no-explicit-any
 type AnySchema = v.GenericSchema<any>;
 
-/** One request with its reply. `Payload` tells which of the two carries raw bytes. */
+/** One request with its reply. `Raw` tells which of the two carries raw bytes. */
 export interface Method<
   Request extends AnySchema = AnySchema,
   Reply extends AnySchema = AnySchema,
-  Payload extends PayloadOf = PayloadOf,
+  Raw extends PayloadOf = PayloadOf,
 > {
   /** The number on the wire. Never reused: a method that goes leaves a comment. */
   readonly opcode: number;
   readonly request: Request;
   readonly reply: Reply;
-  readonly payload: Payload;
+  readonly payload: Raw;
   /** How many raw bytes the reply to this request may have; the server makes room for them first. */
   readonly replyPayloadBytes?: (request: v.InferOutput<Request>) => number;
 }
@@ -39,16 +40,28 @@ export type ReplyOf<S extends Service, Name extends keyof S["methods"]> = v.Infe
   S["methods"][Name]["reply"]
 >;
 
+/** A reply with raw bytes, as a handler gives it. */
+export interface Download<Reply = unknown> {
+  readonly reply: Reply;
+  /** It must not change, or its file be closed, before `release` is called. */
+  readonly payload: Payload;
+  /** Called once, when the payload has left or never will. */
+  readonly release?: () => void;
+}
+
 /** What a handler gives back: the reply, and the raw bytes where the method's reply has some. */
-export type HandlerResult<M extends Method> = M extends Method<AnySchema, infer Reply, "reply">
-  ? { reply: v.InferOutput<Reply>; payload: Uint8Array }
+export type HandlerResult<M extends Method> = M["payload"] extends "reply"
+  ? Download<v.InferOutput<M["reply"]>>
   : v.InferOutput<M["reply"]>;
 
 /** What a handler knows of the request besides its body. */
 export interface Call {
   /** Where the caller's connection comes from. */
   readonly remote: string;
-  /** The request's raw bytes; empty where the method has none. Valid until the handler settles. */
+  /**
+   * The request's raw bytes; empty where the method has none. They are another request's once the
+   * handler has settled.
+   */
   readonly payload: Uint8Array;
 }
 

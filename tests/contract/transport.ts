@@ -5,6 +5,7 @@ import { type Connection, type Listener, sleep, type Transport } from "../../sha
 import type { ErrorCode } from "../../shared/errors.ts";
 import { isRustreError } from "../../shared/errors.ts";
 import { systemEnvironment } from "../../shared/platform.ts";
+import { testFiles } from "./transport_files.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 
 /** A network of its own, with a host that listens and another one. */
@@ -27,11 +28,15 @@ export function transportContract(name: string, network: () => NetworkUnderTest)
   testConnecting(promise);
   testBytes(promise);
   testClosing(promise);
+  testFiles(promise);
 }
 
-type PromiseTest = (text: string, test: (network: NetworkUnderTest) => Promise<void>) => void;
+export type PromiseTest = (
+  text: string,
+  test: (network: NetworkUnderTest) => Promise<void>,
+) => void;
 
-class Pair {
+export class Pair {
   constructor(
     readonly listener: Listener,
     readonly server: Connection,
@@ -45,7 +50,7 @@ class Pair {
   }
 }
 
-async function connected({ host, server, client }: NetworkUnderTest): Promise<Pair> {
+export async function connected({ host, server, client }: NetworkUnderTest): Promise<Pair> {
   const listener = await server.listen({ host, port: 0 });
   const [there, here] = await Promise.all([
     listener.accept(),
@@ -194,7 +199,7 @@ async function transfer(from: Connection, to: Connection, random: SeededRandom):
   await writing;
 }
 
-async function readAll(connection: Connection, length: number): Promise<Uint8Array> {
+export async function readAll(connection: Connection, length: number): Promise<Uint8Array> {
   const received = new Uint8Array(length);
   for (let count = 0; count < length;) {
     const read = await connection.read(received.subarray(count));
@@ -252,6 +257,22 @@ function testClosing(promise: PromiseTest): void {
     await writing;
   });
 
+  promise("after close() nothing more is read into a buffer, or sent from one", async (network) => {
+    using pair = await connected(network);
+    const sent = new Uint8Array(64 * MiB);
+    const writing = pair.client.write(sent).catch(() => {});
+    const received = new Uint8Array(MiB);
+    const reading = pair.client.read(received).catch(() => {});
+    await pair.server.write(Uint8Array.of(1));
+    await pair.server.read(new Uint8Array(MiB));
+    pair.client.close();
+    sent.fill(7);
+    received.fill(7);
+    assert.equal(await countOf(7, pair.server), 0);
+    await Promise.all([writing, reading]);
+    assert(received.every((byte) => byte === 7));
+  });
+
   promise("after close() this side reads and writes nothing", async (network) => {
     using pair = await connected(network);
     await pair.server.write(Uint8Array.of(1, 2, 3));
@@ -259,6 +280,17 @@ function testClosing(promise: PromiseTest): void {
     await endOf(pair.client.read(new Uint8Array(10)));
     await assert.rejects(pair.client.write(Uint8Array.of(1)), fails("CONNECTION_LOST"));
   });
+}
+
+/** How many bytes of this value arrive until the connection ends. */
+async function countOf(value: number, connection: Connection): Promise<number> {
+  const buffer = new Uint8Array(MiB);
+  let found = 0;
+  for (;;) {
+    const count = await connection.read(buffer).catch(() => null);
+    if (count === null) return found;
+    found += buffer.subarray(0, count).filter((byte) => byte === value).length;
+  }
 }
 
 /** A read that ends with the stream, or fails as one of a connection that is gone. */

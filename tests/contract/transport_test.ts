@@ -5,8 +5,12 @@ import { MemoryNetwork } from "../support/memory_network.ts";
 import { transportContract } from "./transport.ts";
 
 const { transport: tcp } = systemEnvironment();
+const { transport: streaming } = systemEnvironment({ dataPath: "streaming" });
 
 transportContract("tcp", () => ({ host: "127.0.0.1", server: tcp, client: tcp }));
+transportContract("tcp, streaming", () => {
+  return { host: "127.0.0.1", server: streaming, client: streaming };
+});
 
 transportContract("memory", () => {
   const network = new MemoryNetwork();

@@ -21,6 +21,8 @@ export class LossyTransport implements Transport {
     this.#toLose.set(opcode, (this.#toLose.get(opcode) ?? 0) + count);
   }
 
+  dataPath: Transport["dataPath"] = () => Promise.resolve("streaming");
+
   listen: Transport["listen"] = (address) => this.#inner.listen(address);
 
   connect: Transport["connect"] = async (address, options) =>

@@ -97,13 +97,15 @@ class MemoryConnection implements Connection {
 
 class MemoryListener implements Listener {
   readonly address: Address;
+  readonly shared: boolean;
   readonly #onClose: () => void;
   readonly #arrived: Connection[] = [];
   #closed = false;
   #waiting: ((connection: Connection | null) => void) | undefined;
 
-  constructor(address: Address, onClose: () => void) {
+  constructor(address: Address, shared: boolean, onClose: () => void) {
     this.address = address;
+    this.shared = shared;
     this.#onClose = onClose;
   }
 
@@ -134,7 +136,8 @@ interface Link {
 }
 
 export class MemoryNetwork {
-  readonly #listeners = new Map<string, MemoryListener>();
+  /** Several only where all share the address; the next connection goes to the first one. */
+  readonly #listeners = new Map<string, MemoryListener[]>();
   readonly #links = new Set<Link>();
   readonly #frozen = new Set<string>();
   readonly #dead = new Set<string>();
@@ -143,15 +146,17 @@ export class MemoryNetwork {
   /** The network as one host sees it. It listens under its own name only. */
   transport(host: string): Transport {
     return {
-      listen: (address) => Promise.resolve().then(() => this.#listen(host, address)),
+      listen: (address, { shared = false } = {}) =>
+        Promise.resolve().then(() => this.#listen(host, address, shared)),
       connect: (address, options) => this.#connect(host, address, options.signal),
+      dataPath: () => Promise.resolve("streaming"),
     };
   }
 
   /** The host is gone at once: its connections break, its listeners vanish. */
   cut(host: string): void {
-    for (const [key, listener] of [...this.#listeners]) {
-      if (listener.address.host === host) this.#listeners.delete(key);
+    for (const [key, [listener]] of [...this.#listeners]) {
+      if (listener?.address.host === host) this.#listeners.delete(key);
     }
     this.#breakLinks(host);
   }
@@ -197,23 +202,26 @@ export class MemoryNetwork {
     return [...this.#links].filter((link) => link.hosts.includes(host)).length;
   }
 
-  #listen(host: string, address: Address): Listener {
+  #listen(host: string, address: Address, shared: boolean): Listener {
     const port = address.port === 0 ? this.#nextPort++ : address.port;
     const key = `${host}:${port}`;
-    if (this.#listeners.has(key)) {
+    const others = this.#listeners.get(key) ?? [];
+    if (others.some((other) => !(shared && other.shared))) {
       throw new RustreError("EBUSY", `Cannot listen on ${key}: the address is in use`);
     }
-    const listener = new MemoryListener({ host, port }, () => {
-      if (this.#listeners.get(key) === listener) this.#listeners.delete(key);
+    const listener = new MemoryListener({ host, port }, shared, () => {
+      const left = this.#listeners.get(key)?.filter((each) => each !== listener) ?? [];
+      if (left.length > 0) this.#listeners.set(key, left);
+      else this.#listeners.delete(key);
     });
-    this.#listeners.set(key, listener);
+    this.#listeners.set(key, [...others, listener]);
     return listener;
   }
 
   #connect(from: string, address: Address, signal: AbortSignal): Promise<Connection> {
     const key = `${address.host}:${address.port}`;
     const unreachable = () => new RustreError("UNREACHABLE", `Cannot connect to ${key}`);
-    const listener = this.#listeners.get(key);
+    const [listener, ...others] = this.#listeners.get(key) ?? [];
     const dead = this.#dead.has(from) || this.#dead.has(address.host);
     if (!listener || dead || signal.aborted) return Promise.reject(unreachable());
     const [there, back] = [new Pipe(), new Pipe()];
@@ -224,6 +232,7 @@ export class MemoryNetwork {
     const link = { hosts: [from, address.host], pipes: [there, back] } as const;
     this.#links.add(link);
     const onClose = () => this.#links.delete(link);
+    this.#listeners.set(key, [...others, listener]);
     listener.deliver(new MemoryConnection(from, there, back, onClose));
     return Promise.resolve(new MemoryConnection(key, back, there, onClose));
   }

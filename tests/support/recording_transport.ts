@@ -24,6 +24,8 @@ export class RecordingTransport implements Transport {
     return events;
   }
 
+  dataPath: Transport["dataPath"] = () => Promise.resolve("streaming");
+
   listen: Transport["listen"] = (address) => this.#inner.listen(address);
 
   connect: Transport["connect"] = async (address, options) => {

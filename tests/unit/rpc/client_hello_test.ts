@@ -6,7 +6,7 @@ import type { Connection } from "../../../shared/environment.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import { type Endpoint, RpcClient } from "../../../shared/rpc/client.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
-import { helloOpcode } from "../../../shared/rpc/protocol.ts";
+import { helloOpcode, protocolVersion } from "../../../shared/rpc/protocol.ts";
 import {
   clusterId,
   fails,
@@ -23,7 +23,7 @@ const otherCluster = "d".repeat(32);
 const { echo } = testService.methods;
 
 const helloReply = {
-  protocol: 1,
+  protocol: protocolVersion,
   clusterId,
   clusterName: "test",
   role: "mds",
@@ -119,7 +119,7 @@ const liars: [string, unknown, Partial<Endpoint>, ErrorCode, RegExp][] = [
     "WRONG_TARGET",
     /OST 4/,
   ],
-  ["with half a hello", { protocol: 1 }, {}, "BAD_FRAME", /hello is malformed/],
+  ["with half a hello", { protocol: protocolVersion }, {}, "BAD_FRAME", /hello is malformed/],
   ["with a hello that is none", 5, {}, "BAD_FRAME", /hello is malformed/],
 ];
 

@@ -8,7 +8,7 @@ import { limits } from "../../../shared/limits.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import { RpcClient } from "../../../shared/rpc/client.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
-import { helloOpcode } from "../../../shared/rpc/protocol.ts";
+import { helloOpcode, protocolVersion } from "../../../shared/rpc/protocol.ts";
 import { countedSignal } from "../../support/counted_signal.ts";
 import {
   callOf,
@@ -27,7 +27,7 @@ const never = () => new Promise<never>(() => {});
 
 async function answerHello(peer: RawPeer): Promise<void> {
   await peer.receive();
-  const body = { ...identity, protocol: 1 };
+  const body = { ...identity, protocol: protocolVersion };
   await peer.send({ kind: frameKind.reply, opcode: helloOpcode, requestId: 0, body });
 }
 

@@ -2,13 +2,14 @@
 
 import { limits } from "../../../shared/limits.ts";
 import type { Attributes, ClusterMap } from "../../../shared/model.ts";
-import type {
-  HelloReply,
-  HelloRequest,
-  mdsService,
-  mgsService,
-  ossService,
-  Registration,
+import {
+  type HelloReply,
+  type HelloRequest,
+  type mdsService,
+  type mgsService,
+  type ossService,
+  protocolVersion,
+  type Registration,
 } from "../../../shared/rpc/protocol.ts";
 import type { ReplyOf, RequestOf, Service } from "../../../shared/rpc/service.ts";
 
@@ -23,18 +24,33 @@ const clusterId = "0123456789abcdef0123456789abcdef";
 const nodeId = "fedcba9876543210fedcba9876543210";
 const clientId = "00112233445566778899aabbccddeeff";
 const address = { host: "10.0.0.7", port: 9402 };
-const usage = { capacityBytes: 2 ** 40, usedBytes: 12345, freeBytes: 2 ** 39, objects: 3 };
+const usage = {
+  capacityBytes: 2 ** 40,
+  usedBytes: 12345,
+  freeBytes: 2 ** 39,
+  objects: 3,
+  corruptBlocks: 5,
+  repairedBlocks: 4,
+};
 
 export const helloExample: { request: HelloRequest; reply: HelloReply } = {
   request: {
-    protocol: 1,
+    protocol: protocolVersion,
     clusterId,
     wants: "oss",
     targetIndex: 3,
     caller: "client",
     credentials: { token: "none yet" },
   },
-  reply: { protocol: 1, clusterId, clusterName: "rustre", role: "oss", nodeId, targetIndex: 3 },
+  reply: {
+    protocol: protocolVersion,
+    clusterId,
+    clusterName: "rustre",
+    role: "oss",
+    nodeId,
+    targetIndex: 3,
+    workers: [9500, 0],
+  },
 };
 
 export const errorExample = { code: 2, message: 'Cannot stat "/a": no such file or directory' };
@@ -46,7 +62,16 @@ const clusterMap: ClusterMap = {
   mgs: [{ nodeId, address, hostName: "alpha", version: "0.1.0", state: "up" }],
   mds: [{ nodeId, address, hostName: "beta", version: "0.1.0", state: "down" }],
   targets: [
-    { index: 3, nodeId, address, hostName: "gamma", version: "0.1.0", state: "up", usage },
+    {
+      index: 3,
+      nodeId,
+      address,
+      hostName: "gamma",
+      version: "0.1.0",
+      state: "up",
+      usage,
+      dataPath: "zero-copy",
+    },
   ],
 };
 
@@ -195,17 +220,26 @@ export const mdsExamples: Examples<typeof mdsService> = {
 };
 
 const object = { epoch: 7, object: "0000000000000002:00000001" };
+/** Of the bytes 00, 7f, 80 and ff. */
+const checksums = Uint8Array.of(0x84, 0xbe, 0xfb, 0x04);
 const verifier = "5be6a3d2c0f94e0f9d3c1a7b6e8f2041";
+
+const scrubPlace = { object: object.object, offsetBytes: 4096 };
 
 export const ossExamples: Examples<typeof ossService> = {
   probe,
   writeObject: {
-    request: { ...object, offsetBytes: 4096, replicas: [1, 2], sync: true },
+    request: { ...object, offsetBytes: 4096, replicas: [1, 2], sync: true, checksums },
     reply: { verifiers: [verifier, "0".repeat(32), verifier] },
   },
   readObject: {
-    request: { ...object, offsetBytes: 0, lengthBytes: limits.framePayloadBytesMax },
-    reply: {},
+    request: {
+      ...object,
+      offsetBytes: 0,
+      lengthBytes: limits.framePayloadBytesMax,
+      verified: false,
+    },
+    reply: { checksums },
   },
   resizeObject: {
     request: { ...object, lengthBytes: 1, extend: false },
@@ -213,5 +247,18 @@ export const ossExamples: Examples<typeof ossService> = {
   },
   syncObjects: { request: { epoch: 7, objects: [object.object], verifier }, reply: {} },
   statObject: { request: { object: object.object }, reply: { lengthBytes: 100 } },
+  repairObject: {
+    request: { ...object, offsetBytes: 4096, lengthBytes: 8192, replicas: [1, 2] },
+    reply: { repairedBlocks: 2, lostBlocks: 1 },
+  },
+  scrubObjects: {
+    request: { from: scrubPlace, bytesMax: limits.scrubBytesMax },
+    reply: {
+      objects: 3,
+      bytes: 12_345,
+      damaged: [{ object: object.object, offsetBytes: 4096, lengthBytes: 4096 }],
+      next: scrubPlace,
+    },
+  },
   destroyInodes: { request: { inodes: [2, 3] }, reply: { objects: 5 } },
 };

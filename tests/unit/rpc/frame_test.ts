@@ -237,7 +237,8 @@ const badBodies: [string, number[] | Uint8Array][] = [
   ["a map of 4 Gi entries", [0xdf, 0xff, 0xff, 0xff, 0xff]],
   ["an array of more elements than bytes", array16(1000)],
   ["an array of too many elements", [...array16(8193), ...new Array(8193).fill(0)]],
-  ["binary data", [0xc4, 1, 0]],
+  ["half of binary data", [0xc4, 2, 0]],
+  ["binary data of 4 GiB", [0xc6, 0xff, 0xff, 0xff, 0xff, 1]],
   ["an extension", [0xd4, 1, 0]],
   ["a date", [0xd6, 0xff, 0, 0, 0, 0]],
   ["an extension of 4 GiB", [0xc9, 0xff, 0xff, 0xff, 0xff, 1]],
@@ -267,6 +268,18 @@ for (const [what, bytes] of badBodies) {
     assert.deepEqual((await reader.next())!.body, { good: true });
   });
 }
+
+Deno.test("binary data in a body is the frame's own, whatever is read after it", async () => {
+  const first = new SeededRandom(13).bytes(1000);
+  const later = Array.from(
+    { length: 100 },
+    () => frameBytes({ body: { data: new Uint8Array(1000) } }),
+  );
+  const reader = readerOf([frameBytes({ body: { data: first } }), ...later]);
+  const frame = await reader.next();
+  while (await reader.next());
+  assert.deepEqual(frame!.body, { data: first });
+});
 
 Deno.test("bodies that claim much allocate little", async () => {
   const bomb = frameBytes({
@@ -320,6 +333,25 @@ Deno.test("FrameReader.buffered() leaves a payload alone that there is no room f
   room.release(100);
   assert.equal(reader.buffered()?.payload.length, 100);
   assert.equal(room.inUse, 100);
+});
+
+Deno.test("FrameReader receives payloads into the buffers that it is given", async () => {
+  const payloads = [10, 100_000, 0, 300_000].map((length) =>
+    new SeededRandom(length).bytes(length)
+  );
+  const reader = readerOf(payloads.map((payload, requestId) => frameBytes({ requestId, payload })));
+  const given: Uint8Array[] = [];
+  reader.receiveInto(({ requestId, payloadBytes }) => {
+    assert.equal(payloadBytes, payloads[requestId]!.length);
+    given.push(new Uint8Array(payloadBytes));
+    return given.at(-1)!;
+  });
+  for (const payload of payloads) {
+    const frame = reader.buffered() ?? await reader.next();
+    assert.deepEqual(frame!.payload, payload);
+    if (payload.length > 0) assert.equal(frame!.payload, given.at(-1));
+  }
+  assert.equal(given.length, 3);
 });
 
 Deno.test("encodeHeader() writes where it is told to", () => {

@@ -41,6 +41,25 @@ Deno.test("FrameWriter keeps the order over many buffers and many turns", async 
   assert.equal(await reader.next(), null);
 });
 
+Deno.test("FrameWriter sends together what is ready when its connection has gathered it", async () => {
+  const connection = new FakeConnection();
+  const gathered = Promise.withResolvers<void>();
+  const gathering = Object.assign(connection, { gather: () => gathered.promise });
+  const writer = new FrameWriter(gathering, { clock: timeless, bodyBytesMax: 100 });
+  for (let requestId = 1; requestId <= 3; requestId++) {
+    writer.send({ kind: frameKind.request, opcode: 1, requestId }, {});
+    for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+    assert.equal(connection.written.length, 0);
+  }
+  gathered.resolve();
+  await writer.flushed();
+  assert.equal(connection.written.length, 1);
+  const reader = readerOf(connection.written);
+  for (let requestId = 1; requestId <= 3; requestId++) {
+    assert.equal((await reader.next())?.requestId, requestId);
+  }
+});
+
 Deno.test("FrameWriter refuses a body over the limit and sends what is next", async () => {
   const connection = new FakeConnection();
   const writer = new FrameWriter(connection, { clock: timeless, bodyBytesMax: 100 });

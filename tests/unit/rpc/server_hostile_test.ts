@@ -10,7 +10,12 @@ import { systemEnvironment } from "../../../shared/platform.ts";
 import { RpcClient } from "../../../shared/rpc/client.ts";
 import { type Frame, frameKind } from "../../../shared/rpc/frame.ts";
 import { encodeBody } from "../../../shared/rpc/message_pack.ts";
-import { helloOpcode, mdsService, ossService } from "../../../shared/rpc/protocol.ts";
+import {
+  helloOpcode,
+  mdsService,
+  ossService,
+  protocolVersion,
+} from "../../../shared/rpc/protocol.ts";
 import { serve } from "../../../shared/rpc/server.ts";
 import type { Handlers } from "../../../shared/rpc/service.ts";
 import {
@@ -71,7 +76,8 @@ const badHellos: [string, Uint8Array, ErrorCode][] = [
     "BAD_REQUEST",
   ],
   ["nothing at all in it", frameBytes({ opcode: helloOpcode, body: {} }), "BAD_REQUEST"],
-  ["another protocol", helloBytes({ protocol: 2 }), "WRONG_VERSION"],
+  ["an older protocol", helloBytes({ protocol: 1 }), "WRONG_VERSION"],
+  ["a later protocol", helloBytes({ protocol: protocolVersion + 1 }), "WRONG_VERSION"],
   [
     "a later protocol of another form",
     frameBytes({ opcode: helloOpcode, body: { protocol: 9 } }),

@@ -12,6 +12,7 @@ import { limits } from "../../../shared/limits.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import type { RpcClient } from "../../../shared/rpc/client.ts";
 import { type Frame, frameKind } from "../../../shared/rpc/frame.ts";
+import { protocolVersion } from "../../../shared/rpc/protocol.ts";
 import {
   errorIn,
   frameBytes,
@@ -58,7 +59,7 @@ Deno.test("a server answers hello with who it is, over TCP", async () => {
   using peer = await server.peer();
   const { body } = await peer.greet();
   assert.deepEqual(body, {
-    protocol: 1,
+    protocol: protocolVersion,
     clusterId: identity.clusterId,
     clusterName: "test",
     role: "mds",

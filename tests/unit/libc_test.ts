@@ -1,0 +1,119 @@
+// The calls to libc, where there is one: Linux is what these promises are for.
+
+import assert from "node:assert/strict";
+import { closeSync, openSync, readdirSync, statSync, writeSync } from "node:fs";
+import { isRustreError } from "../../shared/errors.ts";
+import {
+  connectionAddresses,
+  linkOpenFile,
+  openUnnamed,
+  preallocate,
+  readStatus,
+  sendFile,
+  syncFileSystem,
+  writeTimes,
+  writeTimesOf,
+} from "../../shared/libc.ts";
+
+const ignore = Deno.build.os !== "linux";
+
+async function withFile(test: (descriptor: number, path: string) => unknown): Promise<void> {
+  const path = Deno.makeTempFileSync({ prefix: "rustre_" });
+  const descriptor = openSync(path, "r+");
+  try {
+    await test(descriptor, path);
+  } finally {
+    closeSync(descriptor);
+    Deno.removeSync(path);
+  }
+}
+
+Deno.test({ name: "syncFileSystem() syncs that of an open file", ignore }, async () => {
+  await withFile(async (descriptor) => assert.equal(await syncFileSystem(descriptor), true));
+});
+
+Deno.test(
+  { name: "syncFileSystem() of a closed file is an error, not success", ignore },
+  async () => {
+    await assert.rejects(syncFileSystem(1_000_000), (error) => isRustreError(error, "EIO"));
+  },
+);
+
+Deno.test({ name: "preallocate() gives a file its length and its blocks", ignore }, async () => {
+  await withFile(async (descriptor, path) => {
+    assert.equal(await preallocate(descriptor, 1_000_000), true);
+    assert.equal(statSync(path).size, 1_000_000);
+    assert((Deno.statSync(path).blocks ?? 0) * 512 >= 1_000_000);
+    // What is longer already stays so.
+    assert.equal(await preallocate(descriptor, 1000), true);
+    assert.equal(statSync(path).size, 1_000_000);
+  });
+});
+
+Deno.test({ name: "preallocate() says where there is no room", ignore }, async () => {
+  await withFile(async (descriptor) => {
+    await assert.rejects(
+      preallocate(descriptor, 2 ** 52),
+      (error) => isRustreError(error, "ENOSPC", "EFBIG"),
+    );
+  });
+});
+
+Deno.test(
+  { name: "preallocate() of what is no file on a disk is not available", ignore },
+  async () => {
+    const descriptor = openSync("/dev/null", "r+");
+    assert.equal(await preallocate(descriptor, 4096), false);
+    closeSync(descriptor);
+  },
+);
+
+Deno.test(
+  { name: "writeTimes() and readStatus() keep nanoseconds, before 1970 too", ignore },
+  () =>
+    withFile((_, path) => {
+      for (const mtimeNs of [1n, 1_600_000_000_123_456_789n, -1n, -1_500_000_001n]) {
+        const times = { atimeNs: mtimeNs + 1n, mtimeNs };
+        assert.equal(writeTimes(path, times), true);
+        const { atimeNs, mtimeNs: readNs } = readStatus(path, { follow: true })!;
+        assert.deepEqual({ atimeNs, mtimeNs: readNs }, times);
+      }
+    }),
+);
+
+Deno.test({ name: "readStatus() and writeTimes() say that a file is not there", ignore }, () => {
+  assert.equal(readStatus("/nonexistent", { follow: true }), undefined);
+  assert.equal(writeTimes("/nonexistent", { atimeNs: 0n, mtimeNs: 0n }), false);
+});
+
+Deno.test(
+  { name: "a file is no connection, and nothing is sent to it", ignore },
+  () =>
+    withFile((descriptor) => {
+      assert.equal(connectionAddresses(descriptor), undefined);
+      assert.equal(connectionAddresses(1_000_000), undefined);
+      assert.equal(sendFile(1_000_000, descriptor, 0, 10), undefined);
+    }),
+);
+
+Deno.test({ name: "openUnnamed() makes a file that linkOpenFile() names, once", ignore }, () => {
+  const directory = Deno.makeTempDirSync({ prefix: "rustre_" });
+  try {
+    const descriptor = openUnnamed(directory)!;
+    assert.deepEqual(readdirSync(directory), []);
+    writeSync(descriptor, new TextEncoder().encode("content"));
+    assert.equal(writeTimesOf(descriptor, { atimeNs: 5n, mtimeNs: -7n }), true);
+    assert.equal(linkOpenFile(descriptor, `${directory}/none/a`), false);
+    assert.equal(linkOpenFile(descriptor, `${directory}/a`), true);
+    assert.equal(linkOpenFile(descriptor, `${directory}/a`), false, "the name is taken");
+    closeSync(descriptor);
+    assert.equal(Deno.readTextFileSync(`${directory}/a`), "content");
+    assert.equal(statSync(`${directory}/a`).mode & 0o777, 0o600);
+    const times = readStatus(`${directory}/a`, { follow: false });
+    assert.equal(times?.mtimeNs, -7n);
+    assert.equal(openUnnamed(`${directory}/none`), undefined);
+    assert.equal(openUnnamed("/proc"), undefined, "a file system that has no such files");
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
