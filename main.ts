@@ -11,7 +11,8 @@ import { systemEnvironment } from "./shared/platform.ts";
 
 const exitInterrupted = 130;
 
-async function main(args: readonly string[]): Promise<number> {
+/** Runs a command line to its end; gives the exit status. */
+export async function main(args: readonly string[]): Promise<number> {
   const stop = new AbortController();
   let exitCode = 0;
   const context: ProgramContext = {
@@ -24,7 +25,11 @@ async function main(args: readonly string[]): Promise<number> {
   handleSignals(stop);
   handleBugs(context);
   try {
-    await buildProgram(context).parseAsync(args, { from: "user" });
+    const program = buildProgram(context).hook("preAction", (_program, command) => {
+      const { dataPath } = globalsOf(command);
+      context.environment = systemEnvironment({ dataPath });
+    });
+    await program.parseAsync(args, { from: "user" });
   } catch (error) {
     exitCode = report(error, stop.signal);
   }

@@ -7,6 +7,7 @@ import type { Globals } from "../shared/command_line.ts";
 import type { Address } from "../shared/environment.ts";
 import { messageOf } from "../shared/errors.ts";
 import { logFormats, logLevelNames } from "../shared/logging.ts";
+import { dataPathChoices } from "../shared/tcp_transport.ts";
 
 interface GlobalFlag {
   readonly short?: string;
@@ -55,6 +56,13 @@ const flags: readonly GlobalFlag[] = [
     defaultValue: "text",
     choices: logFormats,
   },
+  {
+    long: "--data-path <PATH>",
+    environment: "RUSTRE_DATA_PATH",
+    description: "how files are sent: without copying them where that works, or never so",
+    defaultValue: "auto",
+    choices: dataPathChoices,
+  },
   { long: "--json", description: "results as JSON" },
 ];
 
@@ -72,6 +80,7 @@ export function globalsOf(command: Command): Globals {
     logLevel: valueOf(command, "logLevel") as Globals["logLevel"],
     logDirectory: valueOf(command, "logDir") as string | undefined,
     logFormat: valueOf(command, "logFormat") as Globals["logFormat"],
+    dataPath: valueOf(command, "dataPath") as Globals["dataPath"],
     json: valueOf(command, "json") === true,
   };
 }

@@ -2,7 +2,7 @@
 // a command does is loaded only when it runs.
 
 import { Command } from "commander";
-import { clientCommands } from "../client/cli/commands.ts";
+import { adminCommands, clientCommands } from "../client/cli/commands.ts";
 import { statusCommand } from "../client/cli/status.ts";
 import { type CommandContext, UsageError } from "../shared/command_line.ts";
 import { isRustreError } from "../shared/errors.ts";
@@ -38,6 +38,9 @@ export function buildProgram(context: ProgramContext): Command {
   const client = new Command("client").description("work with files, from the command line");
   for (const command of clientCommands(context)) client.addCommand(command);
   program.addCommand(client);
+  const admin = new Command("admin").description("keep the cluster in good order");
+  for (const command of adminCommands(context)) admin.addCommand(command);
+  program.addCommand(admin);
   inheritSettings(program);
   addGlobalFlags(program);
   return program;

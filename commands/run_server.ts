@@ -28,7 +28,7 @@ export interface CommonOptions {
 }
 
 export function commonOptions(
-  context: ProgramContext,
+  context: Pick<ProgramContext, "environment" | "signal">,
   globals: Globals,
   advertised: HostAndPort | undefined,
 ): CommonOptions {
@@ -54,6 +54,8 @@ export function commonOptions(
 export interface StartedServer {
   /** Behind the word "ready". */
   readonly ready: string;
+  /** Rejects where the server cannot go on; never resolves. */
+  readonly failed?: Promise<never>;
   close(): Promise<void>;
 }
 
@@ -88,11 +90,13 @@ export async function runServer(
     throw error;
   }
   try {
-    await printReady(context, server.ready);
+    await Promise.race([printReady(context, server.ready), server.failed ?? never]);
   } finally {
     await server.close();
   }
 }
+
+const never = new Promise<never>(() => {});
 
 /** Resolves when the signal fires; rejects where whoever waits for the line never gets it. */
 async function printReady({ output, signal }: ProgramContext, ready: string): Promise<void> {

@@ -1,24 +1,19 @@
 // `rustre mgs`, `mds` and `oss`: one role in a process of its own.
 
 import { Command, InvalidArgumentError, Option } from "commander";
-import { formatAddress, parseAddress, parseHostAndPort } from "../shared/address.ts";
+import { parseAddress, parseHostAndPort } from "../shared/address.ts";
+import { UsageError } from "../shared/command_line.ts";
 import { type Address, randomHex } from "../shared/environment.ts";
 import { limits } from "../shared/limits.ts";
-import { loggerOf } from "../shared/logging.ts";
-import { parsed } from "./globals.ts";
 import type { ProgramContext } from "./context.ts";
-import {
-  type CommonOptions,
-  commonOptions,
-  type HostAndPort,
-  runServer,
-  unlessStopped,
-} from "./run_server.ts";
-import type { Store } from "../shared/store/store.ts";
+import { parsed } from "./globals.ts";
+import { type RoleOptions, startRole } from "./roles.ts";
+import { type HostAndPort, runServer } from "./run_server.ts";
 
 interface ServerFlags {
   readonly listen: Address;
   readonly advertise?: HostAndPort;
+  readonly workers?: number;
 }
 
 interface StoreFlags extends ServerFlags {
@@ -50,19 +45,28 @@ function storeOption(): Option {
     .makeOptionMandatory();
 }
 
+export function workersOption(): Option {
+  return new Option(
+    "--workers <COUNT>",
+    `threads that serve (default: one for each core, at most ${limits.workersDefaultMax})`,
+  )
+    .argParser(parseWorkers);
+}
+
+function parseWorkers(text: string): number {
+  const count = Number(text);
+  if (/^[0-9]+$/.test(text) && count >= 1 && count <= limits.workersMax) return count;
+  throw new InvalidArgumentError(`It must be a number from 1 to ${limits.workersMax}.`);
+}
+
 function mgsCommand(context: ProgramContext): Command {
   return new Command("mgs")
     .description("run a management server: cluster map, registration, probes")
     .addOption(listenOption("0.0.0.0:9400"))
     .addOption(storeOption())
     .addOption(advertiseOption())
-    .action((flags: StoreFlags, command: Command) =>
-      runOnStore(context, flags, command, async (options) => {
-        const { startMgs } = await import("../mgs/start.ts");
-        const server = await startMgs({ ...options, log: loggerOf("mgs") });
-        return { server, ready: `mgs=${formatAddress(server.address)}` };
-      })
-    );
+    .addOption(workersOption())
+    .action((flags: StoreFlags, command: Command) => runOnStore(context, "mgs", flags, command));
 }
 
 function mdsCommand(context: ProgramContext): Command {
@@ -71,55 +75,33 @@ function mdsCommand(context: ProgramContext): Command {
     .addOption(listenOption("0.0.0.0:9401"))
     .addOption(storeOption())
     .addOption(advertiseOption())
-    .action((flags: StoreFlags, command: Command) =>
-      runOnStore(context, flags, command, async (options) => {
-        const { startMds } = await import("../mds/start.ts");
-        const server = await startMds({ ...options, rootOwner: ownIds(), log: loggerOf("mds") });
-        return {
-          server,
-          registered: server.registered,
-          ready: `mds=${formatAddress(server.address)}`,
-        };
-      })
-    );
+    .addOption(workersOption())
+    .action((flags: StoreFlags, command: Command) => runOnStore(context, "mds", flags, command));
 }
 
-interface StoreServerOptions extends CommonOptions {
-  readonly store: Store;
-  readonly listen: Address;
-  readonly nodeId: string;
-}
-
-interface StoreServer {
-  readonly server: AsyncDisposable;
-  /** Where the server is not in the map yet: resolves when it is. */
-  readonly registered?: Promise<void>;
-  readonly ready: string;
-}
-
-/** Runs a server on a store that is opened for it, and closed after it. */
 function runOnStore(
   context: ProgramContext,
+  role: "mgs" | "mds",
   flags: StoreFlags,
   command: Command,
-  start: (options: StoreServerOptions) => Promise<StoreServer>,
 ): Promise<void> {
-  return runServer(context, async () => {
-    const { openStore } = await import("../shared/store/open.ts");
-    const { environment, signal } = context;
-    await using started = new AsyncDisposableStack();
-    const store = await openStore(flags.store, environment.clock);
-    started.defer(() => store.close());
-    const { server, registered, ready } = await start({
-      ...commonOptions(context, context.globalsOf(command), flags.advertise),
-      store,
-      listen: flags.listen,
-      nodeId: randomHex(environment.random, 16),
-    });
-    started.use(server);
-    if (registered) await unlessStopped(registered, signal);
-    return running(ready, started);
+  const workers = workersOnStore(flags);
+  return run(context, workers, {
+    ...baseOf(context, flags, command),
+    role,
+    store: flags.store,
+    nodeId: randomHex(context.environment.random, 16),
   });
+}
+
+/** What is in the memory of one thread is not in that of another one. */
+function workersOnStore({ store, workers }: StoreFlags): number {
+  if (store !== "memory:") return workers ?? defaultWorkers();
+  if (workers === undefined || workers === 1) return 1;
+  throw new UsageError(
+    `Cannot share the store "memory:" among ${workers} workers: it is in the memory of one; ` +
+      "use sqlite:PATH or --workers 1",
+  );
 }
 
 function ossCommand(context: ProgramContext): Command {
@@ -132,34 +114,33 @@ function ossCommand(context: ProgramContext): Command {
     )
     .requiredOption("-d, --dir <DIR>", "directory of the OST")
     .addOption(advertiseOption())
+    .addOption(workersOption())
     .action((flags: OssFlags, command: Command) =>
-      runServer(context, async () => {
-        const { startOss } = await import("../oss/start.ts");
-        const common = commonOptions(context, context.globalsOf(command), flags.advertise);
-        await using started = new AsyncDisposableStack();
-        const oss = started.use(
-          await startOss({
-            ...common,
-            listen: flags.listen,
-            targetIndex: flags.index,
-            storage: flags.dir,
-            log: loggerOf("oss"),
-          }),
-        );
-        await unlessStopped(oss.registered, context.signal);
-        return running(`oss=${formatAddress(oss.address)}`, started);
+      run(context, flags.workers ?? defaultWorkers(), {
+        ...baseOf(context, flags, command),
+        role: "oss",
+        targetIndex: flags.index,
+        directory: flags.dir,
       })
     );
 }
 
-/** Who owns the root of a new file system: whoever runs the server. */
-export function ownIds(): { uid: number; gid: number } {
-  return { uid: Deno.uid() ?? 0, gid: Deno.gid() ?? 0 };
+function baseOf(context: ProgramContext, { listen, advertise }: ServerFlags, command: Command) {
+  const globals = context.globalsOf(command);
+  return { globals, listen, ...(advertise ? { advertise } : {}) };
 }
 
-export function running(ready: string, started: AsyncDisposableStack) {
-  const owned = started.move();
-  return { ready, close: () => owned.disposeAsync() };
+/** One worker is the main thread itself. */
+function run(context: ProgramContext, workers: number, options: RoleOptions): Promise<void> {
+  return runServer(context, async () => {
+    if (workers === 1) return await startRole(options, context);
+    const { startWorkers } = await import("./run_workers.ts");
+    return await startWorkers(context, options, workers);
+  });
+}
+
+function defaultWorkers(): number {
+  return Math.min(navigator.hardwareConcurrency, limits.workersDefaultMax);
 }
 
 function parseIndex(text: string): number {

@@ -13,7 +13,8 @@ import {
   type StartedServer,
   unlessStopped,
 } from "./run_server.ts";
-import { advertiseOption, listenOption, ownIds, running } from "./servers.ts";
+import { ownIds, running } from "./roles.ts";
+import { advertiseOption, listenOption } from "./servers.ts";
 import { osts, UpDirectory } from "./up_directory.ts";
 
 interface UpFlags {

@@ -10,9 +10,11 @@ import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
 import { objectCount, objectId, resizedObjects, targetsOfObject } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
+import { workerOf } from "../shared/rpc/worker_routes.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import type { Lease } from "../shared/store/lease.ts";
 import { keyAfter } from "../shared/store/store.ts";
+import type { Peers } from "../shared/workers/peers.ts";
 import { Periodic } from "../shared/periodic.ts";
 import { readOnly, transact } from "../shared/store/transact.ts";
 import type { MdsContext } from "./context.ts";
@@ -22,6 +24,7 @@ import { endExpiredSessions } from "./sessions.ts";
 export class Collector implements AsyncDisposable {
   readonly #context: MdsContext;
   readonly #lease: Lease;
+  readonly #peers: Peers | undefined;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
   #leaseRenewal: Periodic | undefined;
@@ -35,9 +38,12 @@ export class Collector implements AsyncDisposable {
   /** On the monotonic clock, since when this mds has held the lease without a gap. */
   #heldSinceMs: number | undefined;
 
-  constructor(context: MdsContext, lease: Lease) {
+  /** `peers`: where one of them may have the lease. */
+  constructor(context: MdsContext, lease: Lease, peers?: Peers) {
     this.#context = context;
     this.#lease = lease;
+    this.#peers = peers;
+    peers?.on("garbage", ({ cuts }) => this.#noteGarbage(cuts));
   }
 
   start(): void {
@@ -52,6 +58,11 @@ export class Collector implements AsyncDisposable {
 
   /** There is garbage to destroy, or with `cuts` something to cut: do not wait for the interval. */
   kick({ cuts = false }: { cuts?: boolean } = {}): void {
+    if (!this.#lease.isHeld()) return this.#peers?.tell("garbage", { cuts });
+    this.#noteGarbage(cuts);
+  }
+
+  #noteGarbage(cuts: boolean): void {
     this.#kicked = true;
     this.#cutsKicked ||= cuts;
     this.#wake?.();
@@ -217,9 +228,11 @@ export class Collector implements AsyncDisposable {
     for (const { seq, lowerLengthBytes } of resizedObjects(layout, dataEndBytes, beforeBytes)) {
       const object = objectId(ino, seq);
       const cut = { epoch: map.epoch, object, lengthBytes: lowerLengthBytes };
-      await Promise.all(
-        targetsOfObject(layout, seq).map((index) => this.#cutObject(map, index, cut)),
-      );
+      const [primary, ...others] = targetsOfObject(layout, seq);
+      // A repair at the primary takes a copy that is shorter than its own for damaged, and would
+      // bring back what was cut off there.
+      if (primary !== undefined) await this.#cutObject(map, primary, cut);
+      await Promise.all(others.map((index) => this.#cutObject(map, index, cut)));
     }
   }
 
@@ -261,7 +274,7 @@ export class Collector implements AsyncDisposable {
       if (rows.length === 0) return;
       const inodes = rows.map(({ key }) => schema.inoOf(key));
       try {
-        await this.#callTarget(map, index, "destroyInodes", { inodes });
+        await this.#destroyInodes(map, index, inodes);
       } catch (error) {
         if (!isRustreError(error)) throw error;
         log.info("Cannot destroy objects yet", { ost: index, reason: error.message });
@@ -272,6 +285,20 @@ export class Collector implements AsyncDisposable {
         for (const { key } of rows) transaction.delete(key);
       });
     }
+  }
+
+  /** Each worker of an oss destroys the objects that it has. */
+  async #destroyInodes(map: ClusterMap, index: number, inodes: readonly number[]): Promise<void> {
+    const endpoint = endpointOfTarget(upTarget(map, index));
+    const { signal } = this.#stop;
+    const workers = await this.#context.rpc.workerCount(endpoint, { signal });
+    const shares = Map.groupBy(inodes, (ino) => workerOf(ino, workers));
+    await Promise.all(
+      Array.from(
+        shares.values(),
+        (share) => this.#callTarget(map, index, "destroyInodes", { inodes: share }),
+      ),
+    );
   }
 
   async #callTarget<Name extends "resizeObject" | "syncObjects" | "destroyInodes">(

@@ -16,6 +16,7 @@ import { readClusterId } from "../shared/store/cluster_id.ts";
 import { Lease } from "../shared/store/lease.ts";
 import type { Store } from "../shared/store/store.ts";
 import { readOnly, transact } from "../shared/store/transact.ts";
+import type { WorkerSelf } from "../shared/workers/peers.ts";
 import { Collector } from "./collector.ts";
 import type { MdsContext } from "./context.ts";
 import { mdsHandlers } from "./handlers.ts";
@@ -37,6 +38,8 @@ export interface MdsOptions {
   /** Who owns the root directory of a new file system. */
   readonly rootOwner: { readonly uid: number; readonly gid: number };
   readonly log: Logger;
+  /** Where it is one of several of its process; all have the same node id and address. */
+  readonly worker?: WorkerSelf | undefined;
   /** Ends the wait for an mgs at the start. */
   readonly signal?: AbortSignal;
 }
@@ -70,22 +73,28 @@ export async function startMds(options: MdsOptions): Promise<RunningMds> {
   // The holder is this run of the process, not the node: a restarted one is another.
   const holder = `${nodeId} ${randomHex(environment.random, 8)}`;
   const lease = new Lease({ context, key: schema.collectorLease, holder });
-  const collector = started.use(new Collector(context, lease));
+  const collector = started.use(new Collector(context, lease, options.worker?.peers));
 
-  const listener = await environment.transport.listen(options.listen);
+  const shared = options.worker !== undefined;
+  const listener = await environment.transport.listen(options.listen, { shared });
   started.defer(() => listener.close());
   const address = await options.advertise(listener.address, maps.mgsAddresses());
   const self = { role: "mds", nodeId, address, hostName, version } as const;
-  const registration = new Registration({ environment, maps, log, describe: () => self });
+  const { worker } = options;
+  const registration = new Registration({ environment, maps, log, describe: () => self, worker });
   const handlers = mdsHandlers(context, { collector, registration });
   const identity = { role: "mds", clusterId, clusterName, nodeId } as const;
   started.use(serve({ environment, listener, service: mdsService, handlers, identity, log }));
   started.use(registration).start();
   collector.start();
-  log.info("Serving", { address: formatAddress(address), clusterId, store: store.url });
+  const place = { worker: worker?.place.index };
+  log.info("Serving", {
+    ...{ address: formatAddress(address), clusterId, store: store.url },
+    ...place,
+  });
   const running = started.move();
   let closing: Promise<void> | undefined;
-  const close = () => closing ??= running.disposeAsync().then(() => log.info("Stopped"));
+  const close = () => closing ??= running.disposeAsync().then(() => log.info("Stopped", place));
   const { registered } = registration;
   return { address, nodeId, registered, close, [Symbol.asyncDispose]: close };
 }

@@ -13,6 +13,7 @@ import type { RpcClient } from "../shared/rpc/client.ts";
 import { mdsService, mgsService, ossService, type Registration } from "../shared/rpc/protocol.ts";
 import type { ReplyOf, RequestOf, Service } from "../shared/rpc/service.ts";
 import type { Lease } from "../shared/store/lease.ts";
+import type { Peers } from "../shared/workers/peers.ts";
 import type { ClusterEvent, ClusterState, ProbedNode } from "./cluster_state.ts";
 import type { Registry } from "./registry.ts";
 
@@ -31,6 +32,8 @@ export interface ProberOptions {
   /** This mgs, which needs no probe. */
   readonly self: Registration;
   readonly log: Logger;
+  /** The other workers of this mgs, one of which may be the one that probes. */
+  readonly peers?: Peers | undefined;
 }
 
 export class Prober implements AsyncDisposable {
@@ -42,10 +45,17 @@ export class Prober implements AsyncDisposable {
   #answeredAtMs = new Map<string, number>();
   /** Nodes that registered during the round, so that a probe from before says nothing of them. */
   readonly #registeredMeanwhile = new Set<string>();
+  /** As the worker that probes has told last, and when that was, on the monotonic clock. */
+  #agesOfPeer: { readonly ages: Record<string, number>; readonly atMs: number } | undefined;
   #storeAnswers = true;
 
   constructor(options: ProberOptions) {
     this.#options = options;
+    const { peers, environment: { clock } } = options;
+    peers?.on("registered", (registration) => this.#noteRegistered(registration));
+    peers?.on("heartbeatAges", (ages) => {
+      this.#agesOfPeer = { ages, atMs: clock.monotonicMs() };
+    });
   }
 
   start(): void {
@@ -76,6 +86,10 @@ export class Prober implements AsyncDisposable {
   heartbeatAgesMs(): Record<string, number> {
     const nowMs = this.#options.environment.clock.monotonicMs();
     const ages: Record<string, number> = {};
+    if (this.#agesOfPeer) {
+      const { ages: told, atMs } = this.#agesOfPeer;
+      for (const [nodeId, ageMs] of Object.entries(told)) ages[nodeId] = ageMs + nowMs - atMs;
+    }
     for (const [nodeId, atMs] of this.#answeredAtMs) ages[nodeId] = nowMs - atMs;
     ages[this.#options.self.nodeId] = 0;
     return ages;
@@ -123,6 +137,11 @@ export class Prober implements AsyncDisposable {
 
   /** A node registers and has answered: probes that failed before say nothing of it any more. */
   noticeRegistered(registration: Registration): void {
+    this.#noteRegistered(registration);
+    this.#options.peers?.tell("registered", registration);
+  }
+
+  #noteRegistered(registration: Registration): void {
     this.#registeredMeanwhile.add(registration.nodeId);
     this.#failures.delete(nameOf(nodeOf(registration)));
     this.#answeredAtMs.set(registration.nodeId, this.#options.environment.clock.monotonicMs());
@@ -187,6 +206,8 @@ export class Prober implements AsyncDisposable {
     const ofOthers = events.filter((event) => event !== undefined);
     const ofSelf: ClusterEvent = { type: "registered", registration: self };
     await registry.apply([ofSelf, ...ofOthers, { type: "timePassed" }], lease);
+    this.#agesOfPeer = undefined;
+    this.#options.peers?.tell("heartbeatAges", this.heartbeatAgesMs());
   }
 
   /** Never rejects but for a bug: a node that fails is what we want to know. */

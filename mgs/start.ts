@@ -11,6 +11,14 @@ import { mgsService, type Registration } from "../shared/rpc/protocol.ts";
 import { serve } from "../shared/rpc/server.ts";
 import { Lease } from "../shared/store/lease.ts";
 import type { Store } from "../shared/store/store.ts";
+import {
+  isOfSameProcess,
+  isPredecessor,
+  speaksForProcess,
+  workerId,
+  type WorkerPlace,
+  type WorkerSelf,
+} from "../shared/workers/peers.ts";
 import { mgsHandlers } from "./handlers.ts";
 import { Prober } from "./prober.ts";
 import { openCluster, Registry } from "./registry.ts";
@@ -29,6 +37,8 @@ export interface MgsOptions {
   readonly hostName: string;
   readonly version: string;
   readonly log: Logger;
+  /** Where it is one of several of its process; all have the same node id and address. */
+  readonly worker?: WorkerSelf | undefined;
 }
 
 export interface RunningMgs extends AsyncDisposable {
@@ -51,7 +61,8 @@ export async function startMgs(options: MgsOptions): Promise<RunningMgs> {
   // Undone in reverse order: by close(), or here where the start fails half-way.
   await using started = new AsyncDisposableStack();
   const rpc = started.use(new RpcClient({ environment, caller: "mgs", clusterId }));
-  const listener = await environment.transport.listen(options.listen);
+  const shared = options.worker !== undefined;
+  const listener = await environment.transport.listen(options.listen, { shared });
   started.defer(() => listener.close());
   const { nodeId, hostName, version } = options;
   const address = await options.advertise(listener.address, []);
@@ -60,23 +71,39 @@ export async function startMgs(options: MgsOptions): Promise<RunningMgs> {
   const lease = new Lease({
     context,
     key: schema.proberLease,
-    holder: `${self.nodeId} ${formatAddress(self.address)}`,
-    // One that had our address cannot be listening there any more.
-    isGone: (holder) => holder.endsWith(` ${formatAddress(self.address)}`),
+    ...leaseHolder(self, options.worker?.place),
   });
-  const prober = new Prober({ environment, rpc, registry, lease, self, log });
+  const peers = options.worker?.peers;
+  const prober = new Prober({ environment, rpc, registry, lease, self, log, peers });
   const identity = { role: "mgs", clusterId, clusterName, nodeId } as const;
   const handlers = mgsHandlers({ registry, prober, self });
   started.use(serve({ environment, listener, service: mgsService, handlers, identity, log }));
   await registry.apply([{ type: "registered", registration: self }]);
-  started.defer(() => leaveMap(registry, self, log));
+  if (speaksForProcess(options.worker)) started.defer(() => leaveMap(registry, self, log));
   started.use(prober).start();
-  log.info("Serving", { address: formatAddress(self.address), clusterId, store: store.url });
+  const place = { worker: options.worker?.place.index };
+  log.info("Serving", {
+    ...{ address: formatAddress(self.address), clusterId, store: store.url },
+    ...place,
+  });
   const running = started.move();
   let closing: Promise<void> | undefined;
-  const close = () => closing ??= running.disposeAsync().then(() => log.info("Stopped"));
+  const close = () => closing ??= running.disposeAsync().then(() => log.info("Stopped", place));
   const listening = listener.address;
   return { address, listening, nodeId, clusterId, close, [Symbol.asyncDispose]: close };
+}
+
+/** One that had our address cannot be listening there any more, but for our fellow workers. */
+function leaseHolder(
+  { nodeId, address }: Registration,
+  place: WorkerPlace | undefined,
+): { holder: string; isGone: (holder: string) => boolean } {
+  const ofAddress = ` ${formatAddress(address)}`;
+  const isGone = (holder: string) => {
+    if (!holder.endsWith(ofAddress)) return false;
+    return !place || !isOfSameProcess(place, holder) || isPredecessor(place, holder);
+  };
+  return { holder: `${place ? workerId(place) : nodeId}${ofAddress}`, isGone };
 }
 
 async function leaveMap(registry: Registry, self: Registration, log: Logger): Promise<void> {

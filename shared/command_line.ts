@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import type { Address, Environment } from "./environment.ts";
 import type { LogFormat, LogLevelName } from "./logging.ts";
+import type { DataPathChoice } from "./tcp_transport.ts";
 
 /** The global flags of docs and `rustre --help`, checked. */
 export interface Globals {
@@ -12,6 +13,7 @@ export interface Globals {
   readonly logLevel: LogLevelName | undefined;
   readonly logDirectory: string | undefined;
   readonly logFormat: LogFormat;
+  readonly dataPath: DataPathChoice;
   readonly json: boolean;
 }
 

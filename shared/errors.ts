@@ -72,6 +72,7 @@ const errorTable = {
   STALE_MAP: kind(1103, 116, "the cluster map is out of date", "refresh-map"),
   NOT_ENOUGH_TARGETS: kind(1104, 28, "not enough OSTs are up", "later"),
   TARGET_DOWN: kind(1105, 5, "an OST that is needed is down", "later"),
+  WRONG_WORKER: kind(1106, 6, "another worker of this server has those objects", "later"),
 
   // 1200: the store
   CONFLICT: kind(1200, 11, "a concurrent transaction changed what this one read", "later"),
@@ -91,6 +92,8 @@ const errorTable = {
   DATA_MISSING: kind(1400, 5, "bytes that should be there are missing"),
   OBJECT_GONE: kind(1401, 116, "the object's file was deleted"),
   WRITES_LOST: kind(1402, 5, "writes that were not synced may be lost", "never", "unknown"),
+  CHECKSUM_MISMATCH: kind(1403, 5, "bytes were changed on their way", "later"),
+  DATA_CORRUPT: kind(1404, 5, "bytes on an OST's disk do not match their checksums"),
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof errorTable;

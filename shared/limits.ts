@@ -72,8 +72,24 @@ export const limits = {
    * of it would otherwise wait for each other to take what they forward.
    */
   forwardedBytesPerServerMax: 128 * MiB,
+  /**
+   * Bytes of a file that a connection is given at once: the kernel copies them, or finds their
+   * pages, on the thread that serves all others too.
+   */
+  fileTurnBytes: 1 * MiB,
+  /** Bytes of a file that pass through this process at once where it has to copy them. */
+  fileCopyBytes: 128 * KiB,
+  /** Buffers that a thread keeps to receive payloads into, and to copy files through. */
+  pooledBytesMax: 16 * MiB,
+  /** How long a connection to this machine itself may take to show whether it takes files. */
+  dataPathCheckMs: 5_000,
   /** Connections of one server. */
   connectionsMax: 4096,
+  /**
+   * A payload is received when so much of it is there, not with each packet: that saves the way
+   * through the event loop some ten times for each MiB.
+   */
+  receiveAtLeastBytes: 256 * KiB,
   /** How long a new connection may stay silent before its hello. */
   helloTimeoutMs: 5_000,
   /** How long a frame that has begun may take to arrive, and a peer not to read what we write. */
@@ -120,6 +136,8 @@ export const limits = {
   // ── the sqlite store ─────────────────────────────────────────────────────────────────────────
   /** How long opening waits for another process that is just making or closing the same file. */
   storeOpenTimeoutMs: 5_000,
+  /** One try, and the pause before the next: two that open the same new file may block each other. */
+  storeOpenTryMs: 50,
   /** Another process has the write lock for about one batch. */
   storeLockRetryMs: 1,
   /** Transactions that share one commit; a larger one gets a commit for itself. */
@@ -189,30 +207,93 @@ export const limits = {
    * another one and back costs more than the copy, which takes some 5 microseconds.
    */
   syncIoBytesMax: 64 * KiB,
-  /** Files of objects that an OST keeps open, each with one or two descriptors. */
-  openObjectsMax: 1024,
+  /**
+   * Objects that an OST keeps open, each with one or two descriptors: more than a checkpoint leaves
+   * unfinished, or there would be none to close.
+   */
+  openObjectsMax: 2048,
+  /** So many files and directories are synced by syncing their whole file system. */
+  syncTogetherMin: 32,
+  /** Writes from so many bytes on go to new blocks of an object's file, not to the journal. */
+  directWriteBytesMin: 64 * KiB,
+  /** A write that takes longer waits for the disk: those that follow do so on other threads. */
+  slowWriteMs: 20,
+  /** For how long. */
+  slowWritesMs: 1_000,
+  /** Bytes in a segment of an OST's journal at which a checkpoint begins. */
+  journalSegmentBytes: 16 * MiB,
+  /** Bytes in all of its segments at which changes wait for the checkpoint. */
+  journalBytesMax: 64 * MiB,
+  /** Objects with changes that are in the journal only at which a checkpoint begins. */
+  journaledObjectsMax: 1024,
+  /** Objects that a checkpoint brings to disk together. */
+  checkpointBatch: 256,
+  /** How long a change is in the journal only, about: what a start has to read is bounded by it. */
+  checkpointIntervalMs: 5_000,
   /** Operations on files that an OST has under way on other threads. */
   fileOperationsMax: 64,
   /** Writes and resizes of one object that wait for each other; more are refused. */
   objectQueueMax: 1024,
   /** How long a write or resize may wait for its turn; its sender gives up soon after. */
   changeWaitMs: 5_000,
+  /**
+   * A block of an object: what has a checksum of its own. The page of a kernel's cache, so that a
+   * page is written and read without its neighbours.
+   */
+  checksumBlockBytes: 4 * KiB,
+  /** What one scrub request reads, about: a fraction of a second. */
+  scrubBytesMax: 64 * MiB,
+  /** How long it works at most, about: much less than its caller waits. */
+  scrubRequestMs: 2_000,
+  /** Damaged ranges that one reply to it names; it ends early where there may be more. */
+  scrubDamagedMax: 1024,
+  /** What is read between two pauses, in which other requests get their turn. */
+  scrubPieceBytes: 1 * MiB,
+  /** The same, where there are many small objects. */
+  scrubTurnMs: 5,
+  /** Objects that a scrub looks up at a time. */
+  scrubListMax: 256,
+  /** OSTs that one scrub of a cluster asks at once. */
+  scrubTargetsInFlight: 64,
+  /** Repairs that an OST has under way, each with up to a frame's payload in memory. */
+  repairsMax: 4,
+  /** Damaged blocks that an OST remembers, to count each once; with more, its whole disk is. */
+  damagedBlocksRemembered: 65_536,
   /** Objects that an OST remembers as damaged; with more, its whole disk is. */
   failedObjectsRemembered: 65_536,
+  /** Writes from so many bytes on go to the replicas from the primary's file, when it has them. */
+  forwardFromFileBytesMin: 64 * KiB,
   /** How long a primary waits for a replica: less than its own caller waits for it. */
   forwardTimeoutMs: 8_000,
 
   // ── client ───────────────────────────────────────────────────────────────────────────────────
   /** Bytes in one data request of a put or get. */
   transferBytes: 1 * MiB,
-  /** Data requests that one file transfer has under way. */
+  /** Requests that a stream in order has under way. */
   transferWindow: 16,
+  /** Bytes in the buffers of one put or get, of all its files: the memory that it takes. */
+  transferBufferBytes: 48 * MiB,
+  /**
+   * Bytes that a client has under way to one OST: enough for a fast network, so little that an OST
+   * that hangs does not take the buffers of the others, and that a processor's cache holds them.
+   */
+  targetWindowBytes: 4 * MiB,
+  /** What a small request counts there: so many of them cost a server as much as this. */
+  targetWindowRequestBytes: 64 * KiB,
+  /** Written bytes of one object after which its sync begins, while others are still written. */
+  earlySyncBytes: 16 * MiB,
+  /** Repairs that a client has asked for and that are under way at once; each reads a few MiB. */
+  clientRepairsInFlight: 4,
+  /** Repairs under way or waiting; of more damage the next reader tells, or a scrub. */
+  clientRepairsMax: 256,
+  /** How long a client that closes waits for its repairs. */
+  clientRepairsCloseMs: 5_000,
   /** How often a get begins again with a file that was replaced while it was read. */
   downloadRestartsMax: 3,
+  /** Attributes of a listing that is not older are taken for those at the opening of a file. */
+  listedAttributesMs: 1_000,
   /** Files that a recursive put or get works on at once. */
-  filesInFlight: 16,
-  /** Data requests of all files of one put or get: with transferBytes the memory that it takes. */
-  transferRequestsInFlight: 32,
+  filesInFlight: 64,
   /** Branches of a tree that are walked at once; each costs one page of a directory. */
   branchesInFlight: 8,
   /** Entries that a recursive remove or change works on at once. */
@@ -232,11 +313,36 @@ export const limits = {
   logBufferLength: 4 * MiB,
   /** Time that requests under way get at a stop. */
   drainMs: 5_000,
+  /** Threads of one server. */
+  workersMax: 64,
+  /** By default it has as many as there are cores, up to this: each takes some 50 MiB. */
+  workersDefaultMax: 8,
+  /** A worker that lived for so long did not die of its start. */
+  workerSteadyMs: 10_000,
+  /** Deaths of workers in one place in a row, none of them steady, after which the process ends. */
+  workerDeathsMax: 8,
+  /** Before the second successor in a row, doubled with each further one; the first starts at once. */
+  workerRestartMinMs: 100,
+  workerRestartMaxMs: 2_000,
+  /** A worker that has not stopped by then is ended: it drains and unregisters within this. */
+  workerStopMs: 8_000,
 } as const;
 
 assert(limits.stripeBytesMin <= limits.stripeBytesDefault, "default stripe below the minimum");
 assert(limits.stripeBytesDefault <= limits.stripeBytesMax, "default stripe above the maximum");
 assert(limits.transferBytes <= limits.framePayloadBytesMax, "a transfer must fit into a frame");
+assert(
+  limits.pooledBytesMax >= limits.framePayloadBytesMax,
+  "a payload must fit into the buffers that are kept",
+);
+assert(
+  limits.transferBytes <= limits.targetWindowBytes,
+  "a transfer must fit into the window of an OST",
+);
+assert(
+  limits.transferWindow * limits.transferBytes <= limits.transferBufferBytes,
+  "the window of a stream must fit into its buffers",
+);
 assert(
   limits.payloadBytesPerConnectionMax >= 2 * limits.framePayloadBytesMax,
   "a connection must be able to hold one payload while it receives the next",
@@ -270,6 +376,10 @@ assert(
 assert(
   limits.operationTimeoutMs >= limits.callTimeoutMs,
   "an operation must outlast one try",
+);
+assert(
+  limits.drainMs + limits.unregisterTimeoutMs < limits.workerStopMs,
+  "a worker must have the time to stop in good order",
 );
 assert(
   limits.storeBatchBytesMax >= limits.transactionBytesMax,

@@ -39,6 +39,8 @@ export interface LogOutput {
    * when it is written, rejects when it cannot be.
    */
   print(line: string): Promise<void>;
+  /** Writes a line that {@link configureLog} of another thread made. */
+  write(role: string, line: string): void;
   /** Resolves when every line so far is written. To be awaited before the process ends. */
   flush(): Promise<void>;
 }
@@ -53,21 +55,12 @@ export function setUpLogging(options: LogOptions): LogOutput {
   const stdout = new LineWriter(Deno.stdout);
   const stream = options.stream === "stdout" ? stdout : new LineWriter(Deno.stderr);
   const files = openFiles(options);
-  const format = options.format === "json" ? formatJson : formatText;
-  const sink = (record: LogRecord) => {
-    const line = format(record);
+  const write = (role: string, line: string) => {
     stream.write(line);
-    const file = files.get(roleOf(record)) ?? files.get(options.roles[0]);
+    const file = files.get(role) ?? files.get(options.roles[0]);
     file?.write(line);
   };
-  configureSync({
-    reset: true,
-    sinks: { sink },
-    loggers: [
-      { category: "rustre", sinks: ["sink"], lowestLevel: logTapeLevel(options.level) },
-      { category: ["logtape", "meta"], sinks: ["sink"], lowestLevel: "error" },
-    ],
-  });
+  configureLog(options, write);
   const writers = new Set([stdout, stream, ...files.values()]);
   return {
     print: async (line) => {
@@ -75,8 +68,28 @@ export function setUpLogging(options: LogOptions): LogOutput {
       await stdout.flush();
       if (stdout.failure !== undefined) throw unwritable(stdout.failure);
     },
+    write,
     flush: async () => void await Promise.all(Array.from(writers, (writer) => writer.flush())),
   };
+}
+
+/**
+ * Configures the log of this thread. For one whose lines another thread writes: two that write to
+ * one pipe would cut each other's lines.
+ */
+export function configureLog(
+  { level, format }: Pick<LogOptions, "level" | "format">,
+  write: (role: string, line: string) => void,
+): void {
+  const formatted = format === "json" ? formatJson : formatText;
+  configureSync({
+    reset: true,
+    sinks: { sink: (record) => write(roleOf(record), formatted(record)) },
+    loggers: [
+      { category: "rustre", sinks: ["sink"], lowestLevel: logTapeLevel(level) },
+      { category: ["logtape", "meta"], sinks: ["sink"], lowestLevel: "error" },
+    ],
+  });
 }
 
 function unwritable(failure: unknown): RustreError {

@@ -106,6 +106,19 @@ export type Caller = v.InferOutput<typeof callerSchema>;
 
 // ── objects ────────────────────────────────────────────────────────────────────────────────────
 
+/** A frame's payload that begins within a block has one more part than blocks. */
+const checksumsBytesMax = 4 * (limits.framePayloadBytesMax / limits.checksumBlockBytes + 1);
+
+/** CRC32C of the blocks of a range, 4 bytes each, little-endian; see checksums.ts. */
+export const checksumsSchema = v.custom<Uint8Array>(
+  (value) => value instanceof Uint8Array && value.length <= checksumsBytesMax,
+  `Expected at most ${checksumsBytesMax} bytes`,
+);
+
+/** How the bytes of files leave a server: from the file to the socket, or through its memory. */
+export const dataPathSchema = v.picklist(["zero-copy", "streaming"]);
+export type DataPath = v.InferOutput<typeof dataPathSchema>;
+
 /** `{ino:016x}:{seq:08x}`. */
 export const objectIdSchema = v.pipe(v.string(), v.regex(/^[0-9a-f]{16}:[0-9a-f]{8}$/));
 export type ObjectId = v.InferOutput<typeof objectIdSchema>;
@@ -116,6 +129,9 @@ export const usageSchema = v.object({
   usedBytes: countSchema,
   freeBytes: countSchema,
   objects: countSchema,
+  /** Since the oss was started: blocks that did not match their checksums, and those mended. */
+  corruptBlocks: countSchema,
+  repairedBlocks: countSchema,
 });
 export type Usage = v.InferOutput<typeof usageSchema>;
 
@@ -143,6 +159,7 @@ export const targetSchema = v.object({
   index: targetIndexSchema,
   state: serverStateSchema,
   usage: usageSchema,
+  dataPath: dataPathSchema,
 });
 /** An OST and the oss that serves it. */
 export type Target = v.InferOutput<typeof targetSchema>;

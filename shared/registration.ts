@@ -10,6 +10,7 @@ import type { Logger } from "./logging.ts";
 import { Periodic } from "./periodic.ts";
 import type { mgsService, Registration as Description } from "./rpc/protocol.ts";
 import type { ReplyOf, RequestOf } from "./rpc/service.ts";
+import { speaksForProcess, type WorkerSelf } from "./workers/peers.ts";
 
 export interface RegistrationOptions {
   readonly environment: Environment;
@@ -17,6 +18,8 @@ export interface RegistrationOptions {
   /** What to say of this node, with its usage of now. */
   readonly describe: () => Description;
   readonly log: Logger;
+  /** Where several workers are one node, one of which registers: any of them may be probed. */
+  readonly worker?: WorkerSelf | undefined;
 }
 
 export class Registration implements AsyncDisposable {
@@ -41,10 +44,15 @@ export class Registration implements AsyncDisposable {
     this.registered = this.#first.promise;
     // Whoever waits gets the error; a node that stops before anybody waited is no bug.
     this.registered.catch(() => {});
+    options.worker?.peers.on("probed", (request) => this.#noteProbe(request));
   }
 
-  /** Registers in the background, from now on. The node must be answering probes already. */
+  /**
+   * Registers in the background, from now on. The node must be answering probes already. A worker
+   * that does not speak for its process leaves it to the one that does.
+   */
   start(): void {
+    if (!speaksForProcess(this.#options.worker)) return this.#first.resolve();
     this.#periodic ??= new Periodic({
       clock: this.#options.environment.clock,
       intervalMs: limits.registerIntervalMs,
@@ -54,12 +62,18 @@ export class Registration implements AsyncDisposable {
 
   /** The handler of `probe`: learns the epoch and the mgs, and answers. */
   probed(request: RequestOf<typeof mgsService, "probe">): ReplyOf<typeof mgsService, "probe"> {
-    const { environment, maps, describe } = this.#options;
+    const { worker, describe } = this.#options;
+    this.#noteProbe(request);
+    worker?.peers.tell("probed", request);
+    const { nodeId, usage } = describe();
+    return usage === undefined ? { nodeId } : { nodeId, usage };
+  }
+
+  #noteProbe(request: RequestOf<typeof mgsService, "probe">): void {
+    const { environment, maps } = this.#options;
     this.#seenAtMs = environment.clock.monotonicMs();
     maps.noticeMgs(request.mgs);
     maps.noticeEpoch(request.epoch);
-    const { nodeId, usage } = describe();
-    return usage === undefined ? { nodeId } : { nodeId, usage };
   }
 
   /** Stops registering and unregisters: a little while, and whether or not an mgs hears it. */

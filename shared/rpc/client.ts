@@ -4,13 +4,15 @@
 import { formatAddress } from "../address.ts";
 import { assert } from "../assert.ts";
 import { interrupted } from "../deadline.ts";
-import type { Address, Environment } from "../environment.ts";
-import { RustreError } from "../errors.ts";
+import type { Address, Environment, Payload } from "../environment.ts";
+import { isRustreError, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { ServerRole } from "../model.ts";
+import type { OutgoingCall } from "./client_connection.ts";
 import type { HelloReply, HelloRequest } from "./protocol.ts";
 import { ServerPool } from "./server_pool.ts";
 import type { ReplyOf, RequestOf, Service } from "./service.ts";
+import { hasMoved, inodesOf, workerOf } from "./worker_routes.ts";
 
 export { interrupted, withSignal } from "../deadline.ts";
 
@@ -26,8 +28,18 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** From the call to the reply, waiting for room and connecting included. */
   readonly timeoutMs?: number | undefined;
-  /** Must not change until the call settles. */
-  readonly payload?: Uint8Array | undefined;
+  /** Must not change, and its file not be closed, until the call settles. */
+  readonly payload?: Payload | undefined;
+  /** Of an oss, for a request that names no object: which of its workers; see workerCount(). */
+  readonly worker?: number | undefined;
+}
+
+export interface DownloadOptions extends CallOptions {
+  /**
+   * What the reply's payload is received into, from its start: BAD_FRAME where that is longer. Until
+   * the call settles nobody else may use it, also where it fails; then nothing more is written to it.
+   */
+  readonly into?: Uint8Array | undefined;
 }
 
 export interface RpcClientOptions {
@@ -83,10 +95,21 @@ export class RpcClient implements AsyncDisposable {
     service: S,
     name: Name,
     request: RequestOf<S, Name>,
-    options: CallOptions = {},
+    options: DownloadOptions = {},
   ): Promise<{ reply: ReplyOf<S, Name>; payload: Uint8Array }> {
     const answer = this.#send(endpoint, service, name, request, { options, download: true });
     return answer as Promise<{ reply: ReplyOf<S, Name>; payload: Uint8Array }>;
+  }
+
+  /** How many workers an oss has: what concerns all its objects is to be asked of each. */
+  async workerCount(
+    endpoint: Endpoint,
+    { signal, timeoutMs = limits.callTimeoutMs }: CallOptions = {},
+  ): Promise<number> {
+    if (this.#closed) throw closedClient();
+    const deadlineMs = this.#environment.clock.monotonicMs() + timeoutMs;
+    const ports = await this.#poolOf(endpoint).workerPorts({ name: "hello", signal, deadlineMs });
+    return Math.max(1, ports.length);
   }
 
   /** Closes every connection; calls under way fail with CONNECTION_LOST, others SHUTTING_DOWN. */
@@ -105,16 +128,39 @@ export class RpcClient implements AsyncDisposable {
     service: Service,
     name: string,
     request: unknown,
-    how: { options: CallOptions; download: boolean },
+    how: { options: DownloadOptions; download: boolean },
   ): Promise<unknown> {
     const method = service.methods[name];
     assert(method && service.name === endpoint.role, `${name} is not of this service`);
-    const { options: { signal, payload, timeoutMs = limits.callTimeoutMs }, download } = how;
+    const { options, download } = how;
+    const { signal, payload, into, worker, timeoutMs = limits.callTimeoutMs } = options;
     if (signal?.aborted) return Promise.reject(interrupted(signal));
     if (this.#closed) return Promise.reject(closedClient());
     const deadlineMs = this.#environment.clock.monotonicMs() + timeoutMs;
-    const call = { name, method, request, payload, signal, deadlineMs, download };
-    return this.#poolOf(endpoint).call(call);
+    const call = { name, method, request, payload, signal, deadlineMs, download, into };
+    const key = endpoint.role === "oss" ? worker ?? inodesOf(request)[0] : undefined;
+    if (key === undefined) return this.#poolOf(endpoint).call(call);
+    return this.#callWorker(endpoint, call, key);
+  }
+
+  /** `key`: an inode number, or the index of a worker. */
+  async #callWorker(endpoint: Endpoint, call: OutgoingCall, key: number): Promise<unknown> {
+    for (let isSecondTry = false;; isSecondTry = true) {
+      const server = this.#poolOf(endpoint);
+      const ports = await server.workerPorts(call);
+      if (this.#closed) throw closedClient();
+      try {
+        if (ports.length === 0) return await server.call(call);
+        const index = workerOf(key, ports.length);
+        return await this.#poolOf(workerEndpoint(endpoint, index, ports[index])).call(call);
+      } catch (error) {
+        const moved = hasMoved(error, ports.length);
+        const lost = ports.length > 0 && isRustreError(error, "CONNECTION_LOST");
+        if (moved || lost) server.forgetWorkers(ports);
+        // Nothing was done, and the server's own port may know better at once.
+        if (isSecondTry || !moved) throw error;
+      }
+    }
   }
 
   #poolOf(endpoint: Endpoint): ServerPool {
@@ -163,6 +209,13 @@ export class RpcClient implements AsyncDisposable {
       );
     }
   }
+}
+
+function workerEndpoint(endpoint: Endpoint, index: number, port = 0): Endpoint {
+  const { host } = endpoint.address;
+  if (port !== 0) return { ...endpoint, address: { host, port } };
+  const where = formatAddress(endpoint.address);
+  throw new RustreError("UNREACHABLE", `Cannot reach worker ${index} of ${where}: it is starting`);
 }
 
 function closedClient(): RustreError {

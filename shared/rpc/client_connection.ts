@@ -4,10 +4,10 @@
 import * as v from "valibot";
 import { formatAddress } from "../address.ts";
 import { interrupted, withDeadline } from "../deadline.ts";
-import type { Address, Environment } from "../environment.ts";
+import type { Address, Environment, Payload } from "../environment.ts";
 import { codeOfNumber, isRustreError, messageOf, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { type Frame, frameKind } from "./frame.ts";
+import { type Frame, type FrameHeader, frameKind } from "./frame.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { FrameWriter } from "./frame_writer.ts";
 import {
@@ -26,12 +26,14 @@ export interface OutgoingCall {
   readonly name: string;
   readonly method: Method;
   readonly request: unknown;
-  readonly payload: Uint8Array | undefined;
+  readonly payload: Payload | undefined;
   readonly signal: AbortSignal | undefined;
   /** On the monotonic clock. */
   readonly deadlineMs: number;
   /** Whether the caller wants the reply's payload too. */
   readonly download: boolean;
+  /** What that is received into; absent for a buffer of its own. */
+  readonly into?: Uint8Array | undefined;
 }
 
 /** A call that waits for its reply. */
@@ -44,6 +46,8 @@ interface PendingCall {
   onAbort: (() => void) | undefined;
   /** Whether the transport still needs the caller's payload. */
   isSending: boolean;
+  /** Whether the reply's payload is arriving in the caller's buffer. */
+  isReceiving: boolean;
 }
 
 export interface OpenOptions {
@@ -91,6 +95,7 @@ export class ClientConnection {
     this.#reader = parts.reader;
     this.#writer = parts.writer;
     this.peer = parts.peer;
+    this.#reader.receiveInto((header) => this.#bufferFor(header));
     this.#receive();
   }
 
@@ -116,6 +121,7 @@ export class ClientConnection {
         onSettled,
         onAbort: undefined,
         isSending: false,
+        isReceiving: false,
       };
       try {
         this.#start(pending);
@@ -181,6 +187,22 @@ export class ClientConnection {
     }
   }
 
+  /** The caller's buffer where it gave one. What of it arrives after it has left is not its any more. */
+  #bufferFor({ requestId, kind, payloadBytes }: FrameHeader): Uint8Array {
+    const pending = this.#pending.get(requestId);
+    const into = kind === frameKind.reply ? pending?.call.into : undefined;
+    if (!pending || !into) return new Uint8Array(payloadBytes);
+    if (payloadBytes > into.length) {
+      const message = `Cannot read the reply to ${this.#nameOf(pending.call)}: it has ` +
+        `${payloadBytes} bytes, at most ${into.length} were asked for`;
+      const error = new RustreError("BAD_FRAME", message);
+      this.#take(requestId)?.reject(error);
+      throw error;
+    }
+    pending.isReceiving = true;
+    return into.subarray(0, payloadBytes);
+  }
+
   #settle(frame: Frame): void {
     const pending = this.#take(frame.requestId);
     if (!pending) {
@@ -204,6 +226,8 @@ export class ClientConnection {
     if (!pending) return;
     // The caller may now change its payload, and another's bytes must not be sent as this one's.
     if (pending.isSending) this.close("a call ended while its payload was being sent");
+    // It may also use its buffer for something else.
+    if (pending.isReceiving) this.close("a call ended while its reply was being received");
     pending.reject(error);
   }
 

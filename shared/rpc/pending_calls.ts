@@ -37,10 +37,16 @@ export class PendingCalls<Call extends HasRequestId> {
     this.#size++;
   }
 
+  /** A call; `undefined` where none has this id. */
+  get(requestId: number): Call | undefined {
+    const call = this.#calls[requestId % places];
+    return call?.requestId === requestId ? call : undefined;
+  }
+
   /** Removes a call; `undefined` where none has this id. */
   take(requestId: number): Call | undefined {
-    const call = this.#calls[requestId % places];
-    if (call?.requestId !== requestId) return undefined;
+    const call = this.get(requestId);
+    if (!call) return undefined;
     this.#calls[requestId % places] = undefined;
     this.#size--;
     return call;

@@ -8,8 +8,10 @@ import {
   attributesSchema,
   bytesSchema,
   callerSchema,
+  checksumsSchema,
   clusterMapSchema,
   countSchema,
+  dataPathSchema,
   epochSchema,
   fileTypeSchema,
   idSchema,
@@ -26,7 +28,7 @@ import {
 import { downloadMethod, method, service, uploadMethod } from "./service.ts";
 
 /** Raised by every change that an older peer would misread. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 // ── hello: the first frame each way, opcode 1 ──────────────────────────────────────────────────
 
@@ -58,6 +60,13 @@ export const helloReplySchema = v.object({
   role: serverRoleSchema,
   nodeId: idSchema,
   targetIndex: v.optional(targetIndexSchema),
+  /**
+   * Of an oss with several workers: the ports at which each is reached alone, by its index; 0 for
+   * one that is being replaced. Objects of inode `ino` are with worker `ino % workers.length`.
+   */
+  workers: v.optional(
+    v.pipe(v.array(v.pipe(countSchema, v.maxValue(0xffff))), v.maxLength(limits.workersMax)),
+  ),
 });
 export type HelloReply = v.InferOutput<typeof helloReplySchema>;
 
@@ -94,6 +103,7 @@ const registration = v.object({
   /** Of an oss. */
   targetIndex: v.optional(targetIndexSchema),
   usage: v.optional(usageSchema),
+  dataPath: v.optional(dataPathSchema),
 });
 export type Registration = v.InferOutput<typeof registration>;
 
@@ -319,13 +329,19 @@ const objectOf = { epoch: epochSchema, object: objectIdSchema };
 /** Of an OST: changes whenever writes to it that were not synced may have been lost. */
 const verifierSchema = idSchema;
 
+/** How far a scrub has come. */
+const scrubPlaceSchema = v.object({ object: objectIdSchema, offsetBytes: bytesSchema });
+export type ScrubPlace = v.InferOutput<typeof scrubPlaceSchema>;
+
 export const ossService = service("oss", {
   probe,
   /**
    * Writes the payload at an offset of an object that is made where it does not exist, here and on
    * `replicas`, in the order in which this OST got overlapping writes. The reply means that all
-   * have it, and with `sync` that all have it on disk, with its directory entry. `verifiers`: of
-   * this OST and then of `replicas`, in their order.
+   * have it, and with `sync` that all have it on disk, with its directory entry. It is written as a
+   * whole or not at all, whatever crashes. `checksums`: of the payload's parts, as checksums.ts cuts
+   * it; CHECKSUM_MISMATCH where they are of other bytes. `verifiers`: of this OST and then of
+   * `replicas`, in their order.
    */
   writeObject: uploadMethod(
     0x0301,
@@ -334,6 +350,7 @@ export const ossService = service("oss", {
       offsetBytes: bytesSchema,
       replicas: v.pipe(v.array(targetIndexSchema), v.maxLength(limits.replicasMax)),
       sync: v.boolean(),
+      checksums: checksumsSchema,
     }),
     v.object({
       verifiers: v.pipe(
@@ -342,15 +359,21 @@ export const ossService = service("oss", {
       ),
     }),
   ),
-  /** Exactly the asked bytes, or DATA_MISSING. */
+  /**
+   * Exactly the asked bytes with the checksums that are kept with them, or DATA_MISSING. `verified`:
+   * this OST checks them itself first, DATA_CORRUPT where they are not what was written; otherwise
+   * the reader does, and where they do not match it asks again in this way, to know whether the copy
+   * is bad or was just being changed.
+   */
   readObject: downloadMethod(
     0x0302,
     v.object({
       ...objectOf,
       offsetBytes: bytesSchema,
       lengthBytes: v.pipe(countSchema, v.minValue(1), v.maxValue(limits.framePayloadBytesMax)),
+      verified: v.boolean(),
     }),
-    nothing,
+    v.object({ checksums: checksumsSchema }),
     (request) => request.lengthBytes,
   ),
   /**
@@ -379,6 +402,45 @@ export const ossService = service("oss", {
     0x0305,
     v.object({ object: objectIdSchema }),
     v.object({ lengthBytes: bytesSchema }),
+  ),
+  /**
+   * To the primary: checks a range of an object on all its replicas, and writes what is bad again
+   * from one that is good. Nobody changes the range meanwhile. `repaired` and `lost`: blocks, of all
+   * replicas, that are right again, and those of which no replica has a good copy.
+   */
+  repairObject: method(
+    0x0307,
+    v.object({
+      ...objectOf,
+      offsetBytes: bytesSchema,
+      lengthBytes: v.pipe(countSchema, v.minValue(1), v.maxValue(limits.framePayloadBytesMax)),
+      replicas: v.pipe(v.array(targetIndexSchema), v.maxLength(limits.replicasMax)),
+    }),
+    v.object({ repairedBlocks: countSchema, lostBlocks: countSchema }),
+  ),
+  /**
+   * Checks objects of this OST in order, from a place on, until it has read about `bytesMax`.
+   * `next`: where to go on; absent where all are checked. `objects`: those it has begun with.
+   */
+  scrubObjects: method(
+    0x0308,
+    v.object({
+      from: v.optional(scrubPlaceSchema),
+      bytesMax: v.pipe(countSchema, v.minValue(1), v.maxValue(limits.scrubBytesMax)),
+    }),
+    v.object({
+      objects: countSchema,
+      bytes: countSchema,
+      damaged: v.pipe(
+        v.array(v.object({
+          object: objectIdSchema,
+          offsetBytes: bytesSchema,
+          lengthBytes: bytesSchema,
+        })),
+        v.maxLength(limits.scrubDamagedMax),
+      ),
+      next: v.optional(scrubPlaceSchema),
+    }),
   ),
   /** Deletes every object of these inodes, durably; later writes to them are refused. */
   destroyInodes: method(

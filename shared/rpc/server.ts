@@ -23,6 +23,8 @@ export interface ServeOptions<S extends Service> {
   readonly handlers: Handlers<S>;
   readonly identity: ServerIdentity;
   readonly log: Logger;
+  /** Of a process that share what it may hold; by default this is the only one. */
+  readonly workers?: number | undefined;
   /** For tests. */
   readonly connectionsMax?: number;
 }
@@ -41,16 +43,21 @@ export class RpcServer implements AsyncDisposable {
   readonly #connections = new Set<ServerConnection>();
   /** Of all connections, also those that make room for others. */
   readonly #runs = new Set<Promise<void>>();
-  readonly #payloadRooms = {
-    clients: new Semaphore(limits.payloadBytesPerServerMax),
-    servers: new Semaphore(limits.forwardedBytesPerServerMax),
-  };
+  readonly #payloadRooms: { readonly clients: Semaphore; readonly servers: Semaphore };
   #accepting: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
   constructor(options: ServeOptions<Service>) {
     this.#options = options;
     this.address = options.listener.address;
+    const { workers = 1 } = options;
+    // Not less than the buffers of one connection need.
+    const roomOf = (bytes: number) =>
+      new Semaphore(Math.max(Math.floor(bytes / workers), limits.payloadBytesPerConnectionMax));
+    this.#payloadRooms = {
+      clients: roomOf(limits.payloadBytesPerServerMax),
+      servers: roomOf(limits.forwardedBytesPerServerMax),
+    };
     const handlers = options.handlers as Record<string, AnyHandler>;
     for (const [name, method] of Object.entries(options.service.methods)) {
       const handler = handlers[name];

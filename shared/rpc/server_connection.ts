@@ -1,8 +1,8 @@
 // One connection to a server: checks the hello, validates and dispatches requests, bounds what is
 // under way, answers. server.ts accepts these.
 
-import * as v from "valibot";
-import type { Connection, Environment } from "../environment.ts";
+import { bufferPool } from "../buffer_pool.ts";
+import type { Connection, Environment, Payload } from "../environment.ts";
 import { isRustreError, messageOf, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Logger } from "../logging.ts";
@@ -11,15 +11,9 @@ import { Semaphore } from "../semaphore.ts";
 import { type Frame, frameKind } from "./frame.ts";
 import { FrameReader, type PayloadRoom } from "./frame_reader.ts";
 import { FrameWriter } from "./frame_writer.ts";
-import {
-  helloOpcode,
-  type HelloReply,
-  type HelloRequest,
-  helloRequestSchema,
-  helloVersionSchema,
-  protocolVersion,
-} from "./protocol.ts";
-import type { Call, Method } from "./service.ts";
+import { type HelloReply, type HelloRequest, protocolVersion } from "./protocol.ts";
+import { checkedHello, checkedRequest } from "./request_checks.ts";
+import type { Call, Download, Method } from "./service.ts";
 
 export interface ServerIdentity {
   readonly role: ServerRole;
@@ -28,6 +22,8 @@ export interface ServerIdentity {
   readonly nodeId: string;
   /** Of an oss. */
   readonly targetIndex?: number;
+  /** Of an oss with several workers; see the hello's reply. */
+  readonly workerPorts?: () => number[];
 }
 
 export type AnyHandler = (request: unknown, call: Call) => Promise<unknown>;
@@ -73,6 +69,7 @@ export class ServerConnection {
       bodyBytesMax: limits.requestBodyBytesMax,
       payloadBytesMax: 0,
     });
+    this.#reader.receiveInto(({ payloadBytes }) => bufferPool.take(payloadBytes));
   }
 
   get remote(): string {
@@ -151,6 +148,7 @@ export class ServerConnection {
     } catch (error) {
       this.#sendError(frame, error);
     } finally {
+      bufferPool.give(frame.payload);
       this.#releasePayload(frame.payloadBytes);
       this.#requestRoom.release();
       this.#underWay--;
@@ -174,7 +172,11 @@ export class ServerConnection {
     return route;
   }
 
-  /** Room for the bytes is made before they are read, and kept until they have left. */
+  /**
+   * Room for the bytes is made before they are read, and kept until they have left. Of a file no
+   * more is ever in memory than what is copied of it at once; the room for that bounds how many
+   * files wait to be sent.
+   */
   async #sendDownload(
     frame: Frame,
     route: Route,
@@ -184,13 +186,22 @@ export class ServerConnection {
   ): Promise<void> {
     const room = this.#payloadRoom;
     if (!room.tryAcquire(payloadBytes)) await room.acquire(payloadBytes);
-    const release = () => room.release(payloadBytes);
+    let heldBytes = payloadBytes;
+    let release: (() => void) | undefined;
+    const onGone = () => {
+      room.release(heldBytes);
+      release?.();
+    };
     try {
-      const answer = await route.handler(request, call);
-      const { reply, payload } = answer as { reply: unknown; payload: Uint8Array };
-      this.#sendReply(frame, route, reply, payload, release);
+      const answer = await route.handler(request, call) as Download;
+      release = answer.release;
+      if (!(answer.payload instanceof Uint8Array)) {
+        heldBytes = Math.min(payloadBytes, limits.fileCopyBytes);
+        room.release(payloadBytes - heldBytes);
+      }
+      this.#sendReply(frame, route, answer.reply, answer.payload, onGone);
     } catch (error) {
-      release();
+      onGone();
       throw error;
     }
   }
@@ -199,13 +210,15 @@ export class ServerConnection {
     { opcode, requestId }: Frame,
     { name }: Route,
     reply: unknown,
-    payload?: Uint8Array,
+    payload?: Payload,
     onWritten?: () => void,
   ): void {
     const header = { kind: frameKind.reply, opcode, requestId };
     try {
       this.#writer.send(header, reply, payload, onWritten);
     } catch (error) {
+      // A file that cannot be read is not a bug as a reply over the limit is.
+      if (isRustreError(error) && error.code !== "BAD_REQUEST") throw error;
       throw new Error(`The reply of ${name} cannot be sent: ${messageOf(error)}`, { cause: error });
     }
   }
@@ -263,9 +276,13 @@ export class ServerConnection {
   }
 
   #helloReply(): HelloReply {
-    const { role, clusterId, clusterName, nodeId, targetIndex } = this.#options.identity;
-    const reply = { protocol: protocolVersion, clusterId, clusterName, role, nodeId };
-    return targetIndex === undefined ? reply : { ...reply, targetIndex };
+    const { role, clusterId, clusterName, nodeId, targetIndex, workerPorts } =
+      this.#options.identity;
+    return {
+      ...{ protocol: protocolVersion, clusterId, clusterName, role, nodeId },
+      ...(targetIndex === undefined ? {} : { targetIndex }),
+      ...(workerPorts ? { workers: workerPorts() } : {}),
+    };
   }
 
   /** The peer broke the rules or the network failed: say so where that helps, and hang up. */
@@ -331,62 +348,5 @@ class ConnectionPayloadRoom implements PayloadRoom {
   release(bytes: number): void {
     this.#own.release(bytes);
     this.#whole.release(bytes);
-  }
-}
-
-/** A hostile body may have as many issues as elements. */
-const firstIssueOnly = { abortEarly: true };
-/** Of a message that quotes what was received. */
-const issueLengthMax = 256;
-
-function checkedRequest({ name, method }: Route, body: unknown): unknown {
-  const parsed = v.safeParse(method.request, body, firstIssueOnly);
-  if (parsed.success) return parsed.output;
-  throw badRequest(name, parsed.issues);
-}
-
-function badRequest(name: string, [issue]: readonly [v.BaseIssue<unknown>, ...unknown[]]) {
-  const path = v.getDotPath(issue);
-  const where = path ? ` at "${path}"` : "";
-  const what = issue.message.slice(0, issueLengthMax).toWellFormed();
-  return new RustreError("BAD_REQUEST", `Cannot handle ${name}: ${what}${where}`);
-}
-
-/** Refuses what is no hello, and a caller that looks for another server than this one. */
-function checkedHello(frame: Frame, identity: ServerIdentity): HelloRequest {
-  if (frame.kind !== frameKind.request || frame.opcode !== helloOpcode) {
-    throw new RustreError("BAD_REQUEST", "The first frame of a connection must be a hello");
-  }
-  const version = v.safeParse(helloVersionSchema, frame.body);
-  if (!version.success) throw badRequest("hello", version.issues);
-  const { protocol } = version.output;
-  if (protocol !== protocolVersion) {
-    throw new RustreError(
-      "WRONG_VERSION",
-      `This server speaks protocol ${protocolVersion}, the caller ${protocol}`,
-    );
-  }
-  const parsed = v.safeParse(helloRequestSchema, frame.body, firstIssueOnly);
-  if (!parsed.success) throw badRequest("hello", parsed.issues);
-  checkWanted(parsed.output, identity);
-  return parsed.output;
-}
-
-function checkWanted(hello: HelloRequest, identity: ServerIdentity): void {
-  if (hello.clusterId !== "" && hello.clusterId !== identity.clusterId) {
-    throw new RustreError(
-      "WRONG_CLUSTER",
-      `This ${identity.role} is of cluster "${identity.clusterName}" (${identity.clusterId}), ` +
-        `the caller of cluster ${hello.clusterId}`,
-    );
-  }
-  if (hello.wants !== identity.role) {
-    throw new RustreError("WRONG_ROLE", `This is an ${identity.role}, not an ${hello.wants}`);
-  }
-  if (hello.targetIndex !== undefined && hello.targetIndex !== identity.targetIndex) {
-    throw new RustreError(
-      "WRONG_TARGET",
-      `This oss serves OST ${identity.targetIndex}, not OST ${hello.targetIndex}`,
-    );
   }
 }

@@ -21,11 +21,18 @@ export interface ServerPoolOptions {
   readonly onUnused: () => void;
 }
 
+/** A call, or something else that waits for a connection. */
+type Waiting = Pick<OutgoingCall, "name" | "signal" | "deadlineMs">;
+
+const noWorkers: readonly number[] = [];
+
 export class ServerPool {
   readonly #options: ServerPoolOptions;
   readonly #room = new Semaphore(limits.requestsPerServerMax);
   readonly #open: ClientConnection[] = [];
   #opening: Promise<ClientConnection> | undefined;
+  /** As the newest connection's hello has told; `undefined` where that may be out of date. */
+  #workerPorts: readonly number[] | undefined;
   /** After a failure no further connection is tried before, while there is one. Monotonic clock. */
   #openAnotherMs = 0;
   readonly #closed = new AbortController();
@@ -51,6 +58,24 @@ export class ServerPool {
     this.#closed.abort(new RustreError("SHUTTING_DOWN", "The client is closed"));
     for (const connection of [...this.#open]) connection.close();
     await this.#opening?.catch(() => {});
+  }
+
+  /** The ports of the server's workers, one by one; none where it has only one. */
+  async workerPorts(call: Waiting): Promise<readonly number[]> {
+    if (this.#workerPorts) return this.#workerPorts;
+    const { peer } = await this.#connectionInTime(call);
+    return peer.workers ?? noWorkers;
+  }
+
+  /** One of these ports is wrong: asks again when they are needed next. */
+  forgetWorkers(ports: readonly number[]): void {
+    // Somebody else may have asked meanwhile.
+    if (this.#workerPorts !== ports) return;
+    this.#workerPorts = undefined;
+    // Another connection will be opened to ask; those that nobody uses make room for it.
+    for (const connection of [...this.#open]) {
+      if (connection.callCount === 0) connection.close();
+    }
   }
 
   #start(connection: ClientConnection, call: OutgoingCall): Promise<unknown> {
@@ -85,7 +110,7 @@ export class ServerPool {
     return this.#start(connection, call);
   }
 
-  #connectionInTime(call: OutgoingCall): Promise<ClientConnection> {
+  #connectionInTime(call: Waiting): Promise<ClientConnection> {
     const opening = this.#opening ??= this.#openAnother();
     return this.#inTime(call, (signal) => withSignal(opening, signal), () => {
       const message = `Cannot call ${this.#nameOf(call)}: it does not answer`;
@@ -136,8 +161,11 @@ export class ServerPool {
       throw error;
     }
     this.#open.push(connection);
+    this.#workerPorts = connection.peer.workers ?? noWorkers;
     connection.onClosed(() => {
       this.#open.splice(this.#open.indexOf(connection), 1);
+      // The server may be starting again, with another number of them.
+      if (this.#open.length === 0) this.#workerPorts = undefined;
       this.#noticeUnused();
     });
     return connection;
@@ -145,7 +173,7 @@ export class ServerPool {
 
   /** Runs `wait` with a signal that fires with the call's, and with `late` at its deadline. */
   async #inTime<T>(
-    call: OutgoingCall,
+    call: Waiting,
     wait: (signal: AbortSignal) => Promise<T>,
     late: () => RustreError,
   ): Promise<T> {
@@ -164,7 +192,7 @@ export class ServerPool {
     }
   }
 
-  #nameOf(call: OutgoingCall): string {
+  #nameOf(call: Waiting): string {
     return `${call.name} at ${this.#options.what}`;
   }
 

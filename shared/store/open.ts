@@ -1,22 +1,26 @@
 // From a store URL to the engine behind it.
 
-import type { Clock } from "../environment.ts";
-import { RustreError } from "../errors.ts";
+import { type Clock, sleep } from "../environment.ts";
+import { isRustreError, RustreError } from "../errors.ts";
+import { limits } from "../limits.ts";
 import { MemoryStore } from "./memory.ts";
-import { SqliteStore } from "./sqlite.ts";
+import { type SqliteOptions, SqliteStore } from "./sqlite.ts";
 import type { Store } from "./store.ts";
 
 /** The forms that {@link openStore} takes, for messages. */
 export const storeUrlForms = "memory:, sqlite:PATH or fdb:CLUSTER_FILE";
 
 /** Rejects with EINVAL for a URL that is none, and with the engine's own errors. */
-// deno-lint-ignore require-await -- a failure must be a rejection, and engines may load lazily.
-export async function openStore(url: string, clock: Clock): Promise<Store> {
+export async function openStore(
+  url: string,
+  clock: Clock,
+  options: SqliteOptions = {},
+): Promise<Store> {
   const colon = url.indexOf(":");
   const scheme = url.slice(0, colon + 1);
   const path = url.slice(colon + 1);
   if (url === "memory:") return new MemoryStore(clock);
-  if (scheme === "sqlite:" && path !== "") return new SqliteStore(url, path, clock);
+  if (scheme === "sqlite:" && path !== "") return await openSqlite(url, path, clock, options);
   if (scheme === "fdb:" && path !== "") {
     throw new RustreError(
       "EINVAL",
@@ -24,4 +28,22 @@ export async function openStore(url: string, clock: Clock): Promise<Store> {
     );
   }
   throw new RustreError("EINVAL", `Cannot open the store "${url}": it must be ${storeUrlForms}`);
+}
+
+/** Waits for others that are just making or closing the same file. */
+async function openSqlite(
+  url: string,
+  path: string,
+  clock: Clock,
+  options: SqliteOptions,
+): Promise<Store> {
+  const endMs = clock.monotonicMs() + limits.storeOpenTimeoutMs;
+  for (;;) {
+    try {
+      return new SqliteStore(url, path, clock, options);
+    } catch (error) {
+      if (!isRustreError(error, "EBUSY") || clock.monotonicMs() >= endMs) throw error;
+      await sleep(clock, limits.storeOpenTryMs);
+    }
+  }
 }

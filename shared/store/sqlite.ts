@@ -32,6 +32,11 @@ interface PendingCommit {
   readonly reject: (error: unknown) => void;
 }
 
+export interface SqliteOptions {
+  /** How many handles of this process share limits.storeCacheBytes. */
+  readonly handles?: number | undefined;
+}
+
 /** Where tests stand in for a disk that is full or fails. */
 export interface SqliteFaults {
   /** The size of the database file at which SQLite says that the disk is full. */
@@ -71,10 +76,16 @@ export class SqliteStore implements Store, TransactionEngine, CommittedState {
   #failure: RustreError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(url: string, path: string, clock: Clock, faults: SqliteFaults = {}) {
+  constructor(
+    url: string,
+    path: string,
+    clock: Clock,
+    { handles = 1, ...faults }: SqliteOptions & SqliteFaults = {},
+  ) {
     this.url = url;
     this.clock = clock;
-    this.#database = openSqliteDatabase(absolutePath(path), faults.pagesMax);
+    const { pagesMax } = faults;
+    this.#database = openSqliteDatabase(absolutePath(path), { handles, pagesMax });
     try {
       this.#dataVersion = this.#database.dataVersion();
       this.#conflictStamp = this.#database.conflictStamp();

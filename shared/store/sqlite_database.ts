@@ -201,14 +201,20 @@ export class SqliteDatabase {
 }
 
 /** Opens the store in the file at `givenPath`, or makes it. */
-export function openSqliteDatabase(givenPath: string, pagesMax?: number): SqliteDatabase {
+export function openSqliteDatabase(
+  givenPath: string,
+  { handles, pagesMax }: { readonly handles: number; readonly pagesMax: number | undefined },
+): SqliteDatabase {
   checkPlace(givenPath);
   // SQLite keeps the log beside the file that a link leads to.
   const path = existsSync(givenPath) ? realpathSync(givenPath) : givenPath;
   let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(path, { timeout: limits.storeOpenTimeoutMs });
+    database = new DatabaseSync(path, { timeout: limits.storeOpenTryMs });
+    // In one transaction: another thread or process may be making the file just now.
+    run(database, "BEGIN");
     checkFormat(path, database);
+    run(database, "ROLLBACK");
     run(database, "PRAGMA synchronous = FULL");
     run(database, "PRAGMA journal_mode = WAL");
     const handle = createSchema(path, database);
@@ -219,7 +225,7 @@ export function openSqliteDatabase(givenPath: string, pagesMax?: number): Sqlite
         "synchronous = NORMAL",
         "wal_autocheckpoint = 0",
         `journal_size_limit = ${limits.storeLogBytesKept}`,
-        `cache_size = -${limits.storeCacheBytes / 1024}`,
+        `cache_size = -${Math.floor(limits.storeCacheBytes / handles / 1024)}`,
         "temp_store = MEMORY",
         // Whoever waits for the lock does so without blocking the event loop.
         "busy_timeout = 0",
