@@ -1,32 +1,14 @@
-// POSIX permission checks, pure. The first class that fits the caller decides: an owner without the
-// bit is refused although "other" has it.
+// POSIX permission checks of the operations, pure. What a caller may do with one inode is in
+// shared/permissions.ts.
 
 import { RustreError } from "../shared/errors.ts";
 import type { Caller } from "../shared/model.ts";
+import { access, isInGroup, isRoot, mayAccess } from "../shared/permissions.ts";
 import type { Inode } from "./schema.ts";
 
-export const access = { read: 4, write: 2, execute: 1 } as const;
+export { access, isInGroup, isRoot, mayAccess } from "../shared/permissions.ts";
 
 export const modeBits = { setuid: 0o4000, setgid: 0o2000, sticky: 0o1000 } as const;
-
-export function isRoot(caller: Caller): boolean {
-  return caller.uid === 0;
-}
-
-export function isInGroup(caller: Caller, gid: number): boolean {
-  return caller.gid === gid || caller.groups.includes(gid);
-}
-
-/** Whether `caller` has all of `wanted`, an or of {@link access}. */
-export function mayAccess(inode: Inode, caller: Caller, wanted: number): boolean {
-  if (isRoot(caller)) {
-    // Root reads and writes everything, and executes what anybody may.
-    const executes = (wanted & access.execute) !== 0;
-    return !executes || inode.type === "directory" || (inode.mode & 0o111) !== 0;
-  }
-  const shift = inode.uid === caller.uid ? 6 : isInGroup(caller, inode.gid) ? 3 : 0;
-  return ((inode.mode >> shift) & wanted) === wanted;
-}
 
 export function requireAccess(inode: Inode, caller: Caller, wanted: number): void {
   if (!mayAccess(inode, caller, wanted)) throw new RustreError("EACCES", "permission denied");

@@ -7,6 +7,7 @@ import { RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { ClusterMap, Server, ServerRole, Target, Usage } from "../shared/model.ts";
 import type { Registration } from "../shared/rpc/protocol.ts";
+import { isSameUsage, noUsage } from "../shared/usage.ts";
 import type { ServerRecord, TargetRecord } from "./schema.ts";
 
 export interface ClusterState {
@@ -47,8 +48,6 @@ export type ClusterEvent =
   /** `failures` in a row, with this one. */
   | { readonly type: "probeFailed"; readonly node: ProbedNode; readonly failures: number }
   | { readonly type: "timePassed" };
-
-const noUsage: Usage = { capacityBytes: 0, usedBytes: 0, freeBytes: 0, objects: 0 };
 
 /**
  * The state after `events`, one after the other. Records that did not change stay the same objects,
@@ -138,7 +137,8 @@ function registerTarget(draft: Draft, registration: Registration): void {
   if (!known && draft.targets.size >= limits.targetsMax) {
     throw refused(registration, "ENOSPC", `the cluster has ${draft.targets.size} OSTs already`);
   }
-  put(draft.targets, index, { index, nodeId, address, hostName, version, state: "up" });
+  const { dataPath = "streaming" } = registration;
+  put(draft.targets, index, { index, nodeId, address, hostName, version, dataPath, state: "up" });
   putUsage(draft, index, registration.usage ?? draft.usages.get(index) ?? noUsage);
 }
 
@@ -236,7 +236,7 @@ function goDown<K, R extends ServerRecord | TargetRecord>(
 }
 
 /** Keeps the old object where nothing changes. */
-function put<K, R extends ServerRecord | TargetRecord>(
+function put<K, R extends ServerRecord & Partial<Pick<Target, "dataPath">>>(
   records: Map<K, R>,
   key: K,
   record: R,
@@ -244,16 +244,13 @@ function put<K, R extends ServerRecord | TargetRecord>(
   const known = records.get(key);
   const same = known && known.nodeId === record.nodeId && known.state === record.state &&
     sameAddress(known.address, record.address) && known.hostName === record.hostName &&
-    known.version === record.version;
+    known.version === record.version && known.dataPath === record.dataPath;
   if (!same) records.set(key, record);
 }
 
 function putUsage(draft: Draft, index: number, usage: Usage): void {
   const known = draft.usages.get(index);
-  const same = known && known.capacityBytes === usage.capacityBytes &&
-    known.usedBytes === usage.usedBytes && known.freeBytes === usage.freeBytes &&
-    known.objects === usage.objects;
-  if (!same) draft.usages.set(index, usage);
+  if (!known || !isSameUsage(known, usage)) draft.usages.set(index, usage);
 }
 
 function differs<K, R>(before: ReadonlyMap<K, R>, after: ReadonlyMap<K, R>): boolean {

@@ -7,6 +7,7 @@ import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
 import { Semaphore } from "../shared/semaphore.ts";
 import { checkpointObjects, type CheckpointParts } from "./checkpoint.ts";
+import type { Segment } from "./journal.ts";
 import type { ObjectTable } from "./object_table.ts";
 
 export interface CheckpointerOptions {
@@ -17,20 +18,23 @@ export interface CheckpointerOptions {
   readonly targetIndex: number;
   /** Throws where the journal can not be trusted any more. */
   readonly requireWritable: () => void;
-  /** Syncs the journal, and remembers if that fails. */
-  readonly syncJournal: () => Promise<void>;
-  /** For tests: bytes and objects at which one begins, and how many objects it takes at a time. */
+  /**
+   * For tests: bytes and objects at which one begins, bytes at which changes wait for it, and how
+   * many objects it takes at a time.
+   */
   readonly sizes?: CheckpointSizes | undefined;
 }
 
 export interface CheckpointSizes {
   readonly segmentBytes: number;
+  readonly journalBytes: number;
   readonly changedObjects: number;
   readonly batch: number;
 }
 
 const usualSizes: CheckpointSizes = {
   segmentBytes: limits.journalSegmentBytes,
+  journalBytes: limits.journalBytesMax,
   changedObjects: limits.journaledObjectsMax,
   batch: limits.checkpointBatch,
 };
@@ -44,6 +48,10 @@ export class Checkpointer {
   #changedObjects = 0;
   /** Whether the journal has something that no open object tells of. */
   #hasOther = false;
+  /** Segments that a checkpoint which failed was to make superfluous: the next one goes on there. */
+  #unfinished: readonly Segment[] | undefined;
+  /** Whether the last one failed: then the next one waits for its timer. */
+  #hasFailed = false;
   #running: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
   #closed = false;
@@ -56,7 +64,8 @@ export class Checkpointer {
   /** Changes wait when so much is in the journal that a start would take long. */
   async room(): Promise<void> {
     this.#options.requireWritable();
-    if (this.#options.parts.journal.bytes >= limits.journalBytesMax) await this.run();
+    const { journal } = this.#options.parts;
+    while (journal.bytes >= this.#sizes.journalBytes) await this.run();
   }
 
   /** To be called after changes, with how many objects have begun to need the journal by them. */
@@ -65,7 +74,11 @@ export class Checkpointer {
     const { segmentBytes, changedObjects } = this.#sizes;
     const { journal } = this.#options.parts;
     const isDue = journal.segmentBytes >= segmentBytes || this.#changedObjects >= changedObjects;
-    if (isDue) return this.#runInBackground();
+    if (isDue && !this.#hasFailed) this.#runInBackground();
+    else this.#runLater();
+  }
+
+  #runLater(): void {
     if (this.#closed) return;
     this.#cancelTimer ??= this.#options.clock.setTimer(() => {
       this.#cancelTimer = undefined;
@@ -79,7 +92,7 @@ export class Checkpointer {
     this.noteChanges(0);
   }
 
-  /** Everything that is in the journal when this is called is in the objects' files afterwards. */
+  /** Brings what is in the journal into the objects' files; the one under way, if there is one. */
   run(): Promise<void> {
     return this.#running ??= this.#runNow().finally(() => this.#running = undefined);
   }
@@ -90,22 +103,26 @@ export class Checkpointer {
       const { log, targetIndex } = this.#options;
       const fields = { targetIndex, reason: messageOf(error) };
       log.error("A checkpoint failed and will be tried again", fields);
+      this.#runLater();
     });
   }
 
   async #runNow(): Promise<void> {
-    const { parts: { journal, directories }, requireWritable, syncJournal } = this.#options;
+    const { parts: { journal, directories }, requireWritable } = this.#options;
     requireWritable();
     try {
       this.#changedObjects = 0;
       this.#hasOther = false;
-      await syncJournal();
-      const before = journal.beginSegment();
+      await journal.sync();
+      const before = this.#unfinished ??= journal.beginSegment();
       await this.runBatches();
       await this.inTurn(() => directories.makeAllDurable());
-      await journal.drop(before);
+      await journal.retire(before);
+      this.#unfinished = undefined;
+      await journal.removeRetired();
+      this.#hasFailed = false;
     } catch (error) {
-      this.#hasOther = true;
+      this.#hasOther = this.#hasFailed = true;
       throw error;
     }
   }

@@ -28,17 +28,21 @@ export function fileNameOf(object: ObjectId): string {
 
 /** Behind the name of an object's file: that of its checksums. */
 export const checksumsSuffix = ".sum";
+/** Behind that name: of one that is being written. */
+export const draftSuffix = ".new";
 
 /** Whose file a name is, and which; `undefined` where the name is none of ours. */
 export function objectOfFile(
   name: string,
-): { object: ObjectId; ino: number; what: "bytes" | "checksums" } | undefined {
-  const match = /^([0-9a-f]{16})_([0-9a-f]{8})(\.sum)?$/.exec(name);
+): { object: ObjectId; ino: number; what: "bytes" | "checksums" | "draft" } | undefined {
+  const match = /^([0-9a-f]{16})_([0-9a-f]{8})(\.sum(?:\.new)?)?$/.exec(name);
   if (!match) return undefined;
   const object = `${match[1]}:${match[2]}`;
   try {
     const { ino } = parseObjectId(object);
-    return { object, ino, what: match[3] === undefined ? "bytes" : "checksums" };
+    const suffix = match[3];
+    if (suffix === undefined) return { object, ino, what: "bytes" };
+    return { object, ino, what: suffix === checksumsSuffix ? "checksums" : "draft" };
   } catch {
     // A number that no inode has.
     return undefined;

@@ -22,6 +22,7 @@ import { Checkpointer, type CheckpointSizes } from "./checkpointer.ts";
 import { forEachConcurrently } from "./concurrently.ts";
 import { FailedObjects } from "./failed_objects.ts";
 import { prefixOf } from "./file_names.ts";
+import { FileWrites } from "./file_writes.ts";
 import { type Files, localFiles, reasonOf } from "./files.ts";
 import { Journal } from "./journal.ts";
 import type { Lsn } from "./journal_record.ts";
@@ -87,8 +88,6 @@ export class FileObjectStore implements ObjectStore {
   readonly #room = new Semaphore(limits.fileOperationsMax);
   /** From the start on. */
   #journal: Journal | undefined;
-  /** Why the journal can not be trusted any more. */
-  #broken: string | undefined;
   #underWay = 0;
   readonly #idle = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
@@ -123,7 +122,6 @@ export class FileObjectStore implements ObjectStore {
     this.#checkpointer = new Checkpointer({
       ...{ parts: this.#parts, table: this.#table, clock, log, targetIndex },
       requireWritable: () => this.#requireWritable(),
-      syncJournal: () => this.#syncJournal(),
       sizes: options.checkpointSizes,
     });
   }
@@ -138,7 +136,10 @@ export class FileObjectStore implements ObjectStore {
       files: this.#files,
       directories: this.#directories,
       openFile: (open) => this.#table.openFile(open),
-      inRoom: (step) => this.#inRoom(step),
+      fileWrites: new FileWrites({
+        clock: this.#options.clock,
+        inRoom: (step) => this.#inRoom(step),
+      }),
       confirm: (object, filledLsn) => this.#confirm(object, filledLsn),
     };
   }
@@ -157,24 +158,20 @@ export class FileObjectStore implements ObjectStore {
     const own = `${journals}/${this.#shard.count}-${this.#shard.index}`;
     for (const path of [this.#root, journals, own]) files.makeDirectory(path);
     for (const path of [directory, journals]) await files.syncDirectory(path);
-    const appliedLsn = await this.#table.addUp();
     // A store of all objects also takes over what shards have left.
     const names = this.#shard.count === 1 ? await files.list(journals) : [];
-    const others = names.map((name) => `${journals}/${name}`).filter((path) => path !== own);
     await recoverJournals({
-      directories: [own, ...others],
-      files,
-      appliedLsn,
+      ...{ files, random, directory: own },
+      others: names.map((name) => `${journals}/${name}`).filter((path) => path !== own),
+      appliedLsn: await this.#table.addUp(),
       load: (object) => this.#table.useForRecovery(object),
-      remove: async (ino) => {
-        await this.#removeFiles(new Set([ino]));
+      suspect: (ino) => this.#directories.suspect(ino),
+      remove: async (inodes) => void await this.#removeFiles(inodes),
+      use: (journal) => this.#journal = journal,
+      checkpoint: async () => {
+        await this.#checkpointer.runBatches();
         await this.#directories.makeAllDurable();
       },
-      begin: (nextLsn, nextSegment) => {
-        this.#journal = new Journal({ files, directory: own, random, nextLsn, nextSegment });
-        return this.#journal;
-      },
-      checkpoint: () => this.#checkpointer.runBatches(),
     });
     this.#table.endRecovery();
   }
@@ -214,16 +211,22 @@ export class FileObjectStore implements ObjectStore {
     how: "find" | "make",
     change: (open: StoredObject) => void | Promise<void>,
   ): Promise<void> {
-    await this.#checkpointer.room();
+    const what = `${action} ${this.#nameOf(object)}`;
+    try {
+      await this.#checkpointer.room();
+    } catch (error) {
+      throw this.#errorOf(what, error);
+    }
     const open = await this.#use(action, object, how);
     if (!open) return;
-    const wasDirty = open.isDirty;
+    const { isDirty: wasDirty, lastLsn } = open;
     try {
       await change(open);
     } catch (error) {
-      throw this.#errorOf(`${action} ${this.#nameOf(object)}`, error);
+      throw this.#errorOf(what, error);
     } finally {
-      this.#table.recount(open);
+      // Without a change it counts as its files have it, which may be damaged.
+      if (open.lastLsn !== lastLsn) this.#table.recount(open);
       this.#table.release(open);
       this.#checkpointer.noteChanges(open.isDirty && !wasDirty ? 1 : 0);
     }
@@ -268,8 +271,6 @@ export class FileObjectStore implements ObjectStore {
     try {
       await this.#parts.journal.sync();
     } catch (error) {
-      // The system may have dropped what it could not write, and call the next sync a success.
-      this.#broken ??= reasonOf(error).reason;
       throw this.#errorOf(`sync the journal of OST ${this.#options.targetIndex}`, error);
     }
   }
@@ -448,11 +449,12 @@ export class FileObjectStore implements ObjectStore {
   }
 
   #requireWritable(): void {
-    if (this.#broken === undefined) return;
+    const { syncFailure } = this.#parts.journal;
+    if (syncFailure === undefined) return;
     throw new RustreError(
       "EIO",
       `Cannot change objects on OST ${this.#options.targetIndex}: a sync of its journal failed ` +
-        `(${this.#broken}); restart its oss once the disk works`,
+        `(${reasonOf(syncFailure).reason}); restart its oss once the disk works`,
     );
   }
 

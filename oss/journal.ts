@@ -12,6 +12,7 @@
 //       16     8  LSN of its first record
 //       24     4  nonce: no bytes of a client look like a record of this segment
 //       28     4  CRC32C of bytes 0 to 28
+//       32    32  all of that once more: without it nobody could tell what follows
 //
 // The scheme is that of write-ahead logs with redo only, as in ARIES (Mohan et al., 1992).
 
@@ -31,7 +32,9 @@ import { SharedSync } from "./shared_sync.ts";
 
 export const segmentMagic = 0x4c4a_5352;
 export const segmentFormat = 1;
-export const segmentHeaderBytes = 32;
+/** Of the header, which is there twice. */
+export const headerCopyBytes = 32;
+export const segmentHeaderBytes = 2 * headerCopyBytes;
 /** Data up to this is copied next to its record, so that one write takes both. */
 const inlineBytesMax = 64 * 1024;
 
@@ -79,8 +82,11 @@ export class Journal {
   #durableLsn: Lsn;
   /** Those that may have bytes that are not on disk. */
   #unsynced = new Set<Segment>();
+  /** Paths of segments that are out of use. */
+  readonly #retired: string[] = [];
   /** Whether a segment was made since the directory was synced. */
   #entriesChanged = false;
+  #syncFailure: unknown;
   readonly #sync = new SharedSync(() => this.#syncNow());
 
   constructor(options: JournalOptions) {
@@ -89,6 +95,11 @@ export class Journal {
     this.#durableLsn = options.nextLsn - 1;
     this.#nextSegment = options.nextSegment;
     this.beginSegment();
+  }
+
+  /** Why no sync succeeds any more. */
+  get syncFailure(): unknown {
+    return this.#syncFailure;
   }
 
   get lastLsn(): Lsn {
@@ -142,13 +153,22 @@ export class Journal {
     const entriesChanged = this.#entriesChanged;
     this.#unsynced = new Set();
     this.#entriesChanged = false;
-    for (const segment of segments) await segment.file.sync();
-    if (entriesChanged) await files.syncDirectory(directory);
+    try {
+      for (const segment of segments) await segment.file.sync();
+      if (entriesChanged) await files.syncDirectory(directory);
+    } catch (error) {
+      // The system may have dropped what it could not write, and call the next sync a success.
+      this.#syncFailure = error;
+      throw error;
+    }
     this.#durableLsn = lsn;
   }
 
-  /** Begins a new segment; says which ones there were before it. */
-  beginSegment(): readonly Segment[] {
+  /**
+   * Begins a new segment; says which ones there were before it. Its first record has the next LSN,
+   * but no lower one than `lowestLsn`.
+   */
+  beginSegment(lowestLsn: Lsn = 1): readonly Segment[] {
     const { files, directory, random } = this.#options;
     const before = this.#segments;
     const number = this.#nextSegment;
@@ -158,15 +178,18 @@ export class Journal {
     const nonce = new DataView(random.bytes(4).buffer).getUint32(0, true);
     this.#entriesChanged = true;
     this.#nextSegment++;
-    const firstLsn = this.#nextLsn;
+    const firstLsn = Math.max(this.#nextLsn, lowestLsn);
     const segment = { path, file, nonce, firstLsn, endBytes: segmentHeaderBytes };
     try {
       writeAll(file, segmentHeader(number, segment), 0);
     } catch (error) {
       file.close();
+      // On a full disk every try would leave one.
+      files.removeSync(path);
       throw error;
     }
     this.#unsynced.add(segment);
+    this.#nextLsn = firstLsn;
     this.#segments = [...before, segment];
     return before;
   }
@@ -180,8 +203,8 @@ export class Journal {
     await this.sync();
   }
 
-  /** Deletes segments, the oldest ones: nothing of them is needed any more. */
-  async drop(segments: readonly Segment[]): Promise<void> {
+  /** Takes segments out of use, the oldest ones: nothing of them is needed any more. */
+  async retire(segments: readonly Segment[]): Promise<void> {
     const rest = this.#segments.slice(segments.length);
     const first = rest[0];
     assert(first && segments.every((each, index) => each === this.#segments[index]), "the oldest");
@@ -189,7 +212,15 @@ export class Journal {
     this.#segments = this.#segments.slice(segments.length);
     for (const { file, path } of segments) {
       file.close();
+      this.#retired.push(path);
+    }
+  }
+
+  /** Deletes what was taken out of use. */
+  async removeRetired(): Promise<void> {
+    for (let path = this.#retired[0]; path !== undefined; path = this.#retired[0]) {
       await this.#options.files.remove(path);
+      this.#retired.shift();
     }
   }
 
@@ -225,7 +256,7 @@ function segmentHeader(
   number: number,
   { nonce, firstLsn }: Pick<Segment, "nonce" | "firstLsn">,
 ): Uint8Array {
-  const header = new Uint8Array(segmentHeaderBytes);
+  const header = new Uint8Array(headerCopyBytes);
   const view = new DataView(header.buffer);
   view.setUint32(0, segmentMagic, true);
   view.setUint32(4, segmentFormat, true);
@@ -233,5 +264,8 @@ function segmentHeader(
   setNumber(view, 16, firstLsn);
   view.setUint32(24, nonce, true);
   view.setUint32(28, crc32c(header.subarray(0, 28)), true);
-  return header;
+  const both = new Uint8Array(segmentHeaderBytes);
+  both.set(header);
+  both.set(header, headerCopyBytes);
+  return both;
 }

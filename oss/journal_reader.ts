@@ -5,6 +5,7 @@ import { crc32c } from "@node-rs/crc32";
 import { RustreError } from "../shared/errors.ts";
 import type { Files, OpenFile } from "./files.ts";
 import {
+  headerCopyBytes,
   type Segment,
   segmentFormat,
   segmentHeaderBytes,
@@ -20,8 +21,10 @@ import {
   type JournalRecord,
   type Lsn,
   paddingBytes,
+  recordAlignmentBytes,
   recordBytesMax,
   recordHeaderBytes,
+  recordMagic,
 } from "./journal_record.ts";
 
 export interface FoundRecord {
@@ -33,12 +36,15 @@ export interface FoundRecord {
 export class JournalReader {
   /** What has happened, in order. */
   readonly records: readonly FoundRecord[];
-  /** Higher than that of any record. */
+  /** Where a journal goes on after these records. */
   readonly nextLsn: Lsn;
+  /** Higher than that of anything that was found, also of what did not happen. */
+  readonly unusedLsn: Lsn;
   /** Higher than that of any segment. */
   readonly nextSegment: number;
   readonly #files: Files;
-  readonly #segments: readonly Segment[];
+  readonly #directory: string;
+  #segments: readonly Segment[];
   readonly #paths: readonly string[];
 
   /**
@@ -53,6 +59,7 @@ export class JournalReader {
 
   private constructor(files: Files, directory: string, numbers: readonly number[]) {
     this.#files = files;
+    this.#directory = directory;
     this.#paths = numbers.map((number) => segmentPath(directory, number));
     this.nextSegment = (numbers.at(-1) ?? 0) + 1;
     // One without a header holds nothing: a crash came before that was on disk.
@@ -62,14 +69,34 @@ export class JournalReader {
       const needed = neededFrom(found);
       this.records = inSequence(found, needed);
       this.nextLsn = Math.max(needed, (this.records.at(-1)?.lsn ?? 0) + 1);
+      this.unusedLsn = Math.max(this.nextLsn, ...found.map(unusedAfter));
     } catch (error) {
       this.close();
       throw error;
     }
   }
 
+  /** Whether a segment is there, of which a crash cannot have taken the beginning. */
+  get isThere(): boolean {
+    return this.#segments.length > 0;
+  }
+
+  /** Whether there is nothing but a segment that says so. */
+  get isEnded(): boolean {
+    return this.#paths.length <= 1 && this.records.every(({ record: { kind } }) => {
+      return kind === "checkpoint";
+    });
+  }
+
+  /** All of it is on disk: a process that was killed may have left it in the system's cache. */
+  async sync(): Promise<void> {
+    for (const { file } of this.#segments) await file.sync();
+    await this.#files.syncDirectory(this.#directory);
+  }
+
   close(): void {
     for (const { file } of this.#segments) file.close();
+    this.#segments = [];
   }
 
   /** Deletes all that was read. */
@@ -95,13 +122,21 @@ function neededFrom(found: readonly ReadSegment[]): Lsn {
   return needed;
 }
 
-/** The records from `needed` on, as far as none is missing. */
+/** The first LSN that is in no segment up to this one. */
+function unusedAfter({ segment, records }: ReadSegment): Lsn {
+  return segment.firstLsn + records.length;
+}
+
+/**
+ * The records from `needed` on, as far as none is missing. Segments that do not go on where the ones
+ * before end are left out: what crashes have left of writes that nobody had synced.
+ */
 function inSequence(found: readonly ReadSegment[], needed: Lsn): FoundRecord[] {
   const records: FoundRecord[] = [];
   const needs = found.filter(({ segment }) => segment.firstLsn >= needed);
   let nextLsn = needed;
   for (const each of needs) {
-    if (each.segment.firstLsn !== nextLsn) break;
+    if (each.segment.firstLsn !== nextLsn) continue;
     records.push(...each.records);
     nextLsn += each.records.length;
   }
@@ -126,8 +161,16 @@ function readHeader(
   file: OpenFile,
   number: number,
 ): Pick<Segment, "firstLsn" | "nonce"> | undefined {
-  const header = new Uint8Array(segmentHeaderBytes);
-  if (!readFully(file, header, 0)) return undefined;
+  return readHeaderAt(file, number, 0) ?? readHeaderAt(file, number, headerCopyBytes);
+}
+
+function readHeaderAt(
+  file: OpenFile,
+  number: number,
+  positionBytes: number,
+): Pick<Segment, "firstLsn" | "nonce"> | undefined {
+  const header = new Uint8Array(headerCopyBytes);
+  if (!readFully(file, header, positionBytes)) return undefined;
   const view = new DataView(header.buffer);
   if (view.getUint32(28, true) !== crc32c(header.subarray(0, 28))) return undefined;
   const isOurs = view.getUint32(0, true) === segmentMagic &&
@@ -145,11 +188,26 @@ function readSegment(segment: Segment): ReadSegment {
     records.push({ ...found.decoded, segment });
   }
   let laterDurableLsn = 0;
-  for (let position = segment.endBytes; position < segment.file.lengthBytes; position += 8) {
+  for (const position of magicPositions(segment.file, segment.endBytes)) {
     const later = readRecord(segment, position, buffer);
     if (later) laterDurableLsn = Math.max(laterDurableLsn, later.decoded.durableLsn);
   }
   return { segment, records, laterDurableLsn };
+}
+
+const windowBytes = 256 * 1024;
+
+/** Where records may begin, from `start` on. */
+function* magicPositions(file: OpenFile, start: number): Generator<number> {
+  const window = new Uint8Array(windowBytes);
+  const view = new DataView(window.buffer);
+  for (let position = start; position < file.lengthBytes; position += windowBytes) {
+    window.fill(0);
+    readFully(file, window, position);
+    for (let offset = 0; offset < windowBytes; offset += recordAlignmentBytes) {
+      if (view.getUint32(offset, true) === recordMagic) yield position + offset;
+    }
+  }
 }
 
 function readRecord(

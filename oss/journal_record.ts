@@ -5,7 +5,8 @@
 //        4     4  length of the record without its padding
 //        8     4  CRC32C of all that follows, begun with the segment's nonce
 //       12     1  kind, see below
-//       13     3  zero
+//       13     1  zero
+//       14     2  of a "write": zeros at the end of its bytes, to fill a block
 //       16     8  LSN: 1 more than that of the record before
 //       24     8  durable LSN: records up to it were on disk when this one was written
 //       32     8  inode
@@ -31,7 +32,7 @@ export type Lsn = number;
 
 export type JournalRecord =
   /** The record has the bytes; the file gets them at the next checkpoint. */
-  | ObjectRecord & { kind: "write"; offsetBytes: number; data: DataAt }
+  | ObjectRecord & { kind: "write"; offsetBytes: number; data: DataAt; fillerBytes: number }
   /** The object's file has the bytes, in blocks that were never written before. */
   | ObjectRecord & { kind: "fill"; offsetBytes: number }
   /** The object is not longer than that; `checksums`: of the block that was cut through. */
@@ -59,9 +60,9 @@ export interface DataAt {
   readonly lengthBytes: number;
 }
 
-const magic = 0x524a_5352;
+export const recordMagic = 0x524a_5352;
 export const recordHeaderBytes = 64;
-const alignmentBytes = 8;
+export const recordAlignmentBytes = 8;
 const kinds = ["write", "fill", "confirm", "cut", "extend", "remove", "checkpoint"] as const;
 /** In a record that is about no object. */
 export const noObject = objectId(1, 0);
@@ -69,7 +70,8 @@ export const noObject = objectId(1, 0);
 /** What a record can need at most: the largest write with a block more at each end. */
 const dataBytesMax = limits.framePayloadBytesMax + 2 * limits.checksumBlockBytes;
 const checksumsMax = partCount(0, dataBytesMax);
-export const recordBytesMax = recordHeaderBytes + 4 * checksumsMax + dataBytesMax + alignmentBytes;
+export const recordBytesMax = recordHeaderBytes + 4 * checksumsMax + dataBytesMax +
+  recordAlignmentBytes;
 
 export interface RecordFields {
   readonly kind: JournalRecord["kind"];
@@ -79,6 +81,8 @@ export interface RecordFields {
   /** Of the object, afterwards. */
   readonly lengthBytes?: number;
   readonly checksums?: Uint32Array;
+  /** How many bytes at the end of a write are there only to fill its last block. */
+  readonly fillerBytes?: number;
 }
 
 export interface RecordStamp {
@@ -97,13 +101,15 @@ export function encodeRecordHead(
   data: Uint8Array = noBytes,
 ): Uint8Array<ArrayBuffer> {
   const { kind, object, position = 0, lengthBytes = 0, checksums = noChecksums } = fields;
+  const { fillerBytes = 0 } = fields;
   const { ino, seq } = parseObjectId(object);
   const head = new Uint8Array(recordHeaderBytes + 4 * checksums.length);
   const view = new DataView(head.buffer);
   assert(head.length + data.length <= recordBytesMax, "a journal record over the limit");
-  view.setUint32(0, magic, true);
+  view.setUint32(0, recordMagic, true);
   view.setUint32(4, head.length + data.length, true);
   view.setUint8(12, kinds.indexOf(kind));
+  view.setUint16(14, fillerBytes, true);
   setNumber(view, 16, stamp.lsn);
   setNumber(view, 24, stamp.durableLsn);
   setNumber(view, 32, ino);
@@ -119,13 +125,13 @@ export function encodeRecordHead(
 
 /** How many zeros follow a record of that length. */
 export function paddingBytes(lengthBytes: number): number {
-  return (alignmentBytes - lengthBytes % alignmentBytes) % alignmentBytes;
+  return (recordAlignmentBytes - lengthBytes % recordAlignmentBytes) % recordAlignmentBytes;
 }
 
 /** The length that a record's first 8 bytes claim; `undefined` where they begin none. */
 export function claimedLength(bytes: Uint8Array): number | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length < recordHeaderBytes || view.getUint32(0, true) !== magic) return undefined;
+  if (bytes.length < recordHeaderBytes || view.getUint32(0, true) !== recordMagic) return undefined;
   const length = view.getUint32(4, true);
   return length >= recordHeaderBytes && length <= recordBytesMax ? length : undefined;
 }
@@ -156,6 +162,7 @@ export function decodeRecord(
     position: getNumber(view, 48),
     lengthBytes: getNumber(view, 56),
     checksums,
+    fillerBytes: view.getUint16(14, true),
     data: { positionBytes: positionBytes + headBytes, lengthBytes: bytes.length - headBytes },
   });
   if (!record) return undefined;
@@ -168,12 +175,12 @@ interface DecodedFields extends Required<Omit<RecordFields, "kind">> {
 
 function recordOf(
   kind: JournalRecord["kind"] | undefined,
-  { object, position, lengthBytes, checksums, data }: DecodedFields,
+  { object, position, lengthBytes, checksums, fillerBytes, data }: DecodedFields,
 ): JournalRecord | undefined {
   const changed = { object, lengthBytes, checksums };
   switch (kind) {
     case "write":
-      return { kind, ...changed, offsetBytes: position, data };
+      return { kind, ...changed, offsetBytes: position, data, fillerBytes };
     case "fill":
       return { kind, ...changed, offsetBytes: position };
     case "cut":

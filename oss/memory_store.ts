@@ -1,59 +1,38 @@
-// The ObjectStore in memory, deterministic, for tests and simulations. The disk outlives the stores
-// that are opened on it, one after the other, as a directory outlives its daemons, and can crash.
+// The ObjectStore in memory, deterministic, for tests and simulations.
 
-import { type Random, randomHex } from "../shared/environment.ts";
+import { blockBytes, checksumOf, firstMismatch, partCount } from "../shared/checksums.ts";
+import { type FileRange, type Random, randomHex } from "../shared/environment.ts";
 import { RustreError } from "../shared/errors.ts";
 import { parseObjectId } from "../shared/layout.ts";
-import type { ObjectId, Usage } from "../shared/model.ts";
+import type { ObjectId } from "../shared/model.ts";
+import { rangesOfBlocks, wholeBlocks } from "./block_ranges.ts";
+import { prefixOf } from "./file_names.ts";
 import {
+  type Block,
+  type Content,
+  copyOf,
+  isDamaged,
+  MemoryDisk,
+  otherThan,
+  zeroBlock,
+} from "./memory_disk.ts";
+import {
+  changedOnTheWay,
+  corruptBytes,
+  type DamagedRange,
   missingBytes,
   missingObject,
+  type ObjectData,
   type ObjectStore,
   type OpenTarget,
+  type StoreUsage,
   type TargetOwner,
   type TargetStorage,
 } from "./object_store.ts";
 
-const pageBytes = 4096;
-
-/** Pages by number; those that are not there are zeros. Past the length a page holds only zeros. */
-interface Content {
-  lengthBytes: number;
-  readonly pages: Map<number, Uint8Array>;
-}
-
-/** What is visible, and what is left of it after a crash. Content of the latter never changes. */
-export class MemoryDisk {
-  readonly capacityBytes: number;
-  objects = new Map<ObjectId, Content>();
-  readonly synced = new Map<ObjectId, Content>();
-  /** Pages of `objects`. */
-  pageCount = 0;
-  #crashes = 0;
-
-  constructor(capacityBytes: number = 2 ** 40) {
-    this.capacityBytes = capacityBytes;
-  }
-
-  /** The power goes: nothing is left but what was synced. To be called while no store is open. */
-  crash(): void {
-    this.objects = new Map([...this.synced].map(([object, content]) => [object, copyOf(content)]));
-    this.pageCount = 0;
-    for (const content of this.objects.values()) this.pageCount += content.pages.size;
-    this.#crashes++;
-  }
-
-  get writeVerifier(): string {
-    return this.#crashes.toString(16).padStart(32, "0");
-  }
-
-  get freeBytes(): number {
-    return Math.max(0, this.capacityBytes - this.pageCount * pageBytes);
-  }
-}
-
-function copyOf(content: Content): Content {
-  return { lengthBytes: content.lengthBytes, pages: new Map(content.pages) };
+/** What list() sorts by. */
+function listKey(object: ObjectId): string {
+  return `${prefixOf(parseObjectId(object).ino)}/${object}`;
 }
 
 export class MemoryObjectStore implements ObjectStore {
@@ -68,37 +47,151 @@ export class MemoryObjectStore implements ObjectStore {
     this.writeVerifier = this.#disk.writeVerifier;
   }
 
-  async write(object: ObjectId, offsetBytes: number, bytes: Uint8Array): Promise<void> {
+  async write(
+    object: ObjectId,
+    offsetBytes: number,
+    bytes: Uint8Array,
+    checksums: Uint32Array,
+  ): Promise<void> {
     await this.#begin();
-    const content = this.#make(object);
-    for (let done = 0; done < bytes.length;) {
-      const offset = offsetBytes + done;
-      const inPage = offset % pageBytes;
-      const length = Math.min(pageBytes - inPage, bytes.length - done);
-      const page = this.#pageForWriting(object, content, Math.floor(offset / pageBytes));
-      page.set(bytes.subarray(done, done + length), inPage);
-      done += length;
-      content.lengthBytes = Math.max(content.lengthBytes, offset + length);
+    if (firstMismatch(offsetBytes, bytes, checksums) !== undefined) {
+      throw changedOnTheWay(object, offsetBytes);
     }
+    const blocks = this.#blocksWith(object, offsetBytes, bytes, checksums);
+    const before = this.#disk.objects.get(object);
+    const added = [...blocks.keys()].filter((number) => !before?.blocks.has(number)).length;
+    if (added * blockBytes > this.#disk.freeBytes) throw this.#noSpace(object);
+    // From here on nothing fails: it is written as a whole.
+    const content = this.#make(object);
+    this.#disk.blockCount += added;
+    for (const [number, block] of blocks) content.blocks.set(number, block);
+    const endBytes = bytes.length === 0 ? 0 : offsetBytes + bytes.length;
+    content.lengthBytes = Math.max(content.lengthBytes, endBytes);
   }
 
-  async read(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+  /** The blocks that a write touches, as they are after it. */
+  #blocksWith(
+    object: ObjectId,
+    offsetBytes: number,
+    bytes: Uint8Array,
+    checksums: Uint32Array,
+  ): Map<number, Block> {
+    const blocks = new Map<number, Block>();
+    const first = Math.floor(offsetBytes / blockBytes);
+    for (const [part, checksum] of checksums.entries()) {
+      const number = first + part;
+      const start = Math.max(offsetBytes, number * blockBytes);
+      const end = Math.min(offsetBytes + bytes.length, (number + 1) * blockBytes);
+      const piece = bytes.subarray(start - offsetBytes, end - offsetBytes);
+      const block = piece.length === blockBytes
+        ? { bytes: piece.slice(), checksum }
+        : this.#blockWith(object, number, { start, piece });
+      blocks.set(number, block);
+    }
+    return blocks;
+  }
+
+  /** A block with other bytes in one part. What it keeps besides has to be right. */
+  #blockWith(
+    object: ObjectId,
+    number: number,
+    { start, piece }: { start: number; piece: Uint8Array },
+  ): Block {
+    const content = this.#disk.objects.get(object);
+    const blockStart = number * blockBytes;
+    const oldEnd = Math.min(blockStart + blockBytes, content?.lengthBytes ?? 0);
+    const keepsNothing = start === blockStart && start + piece.length >= oldEnd;
+    const old = keepsNothing ? zeroBlock : content?.blocks.get(number) ?? zeroBlock;
+    if (isDamaged(old)) {
+      const reason = "a part of the block cannot be written while its rest is damaged";
+      throw corruptBytes(this.#where(object), blockStart, reason);
+    }
+    const bytes = old.bytes.slice();
+    bytes.set(piece, start - blockStart);
+    return { bytes, checksum: checksumOf(bytes) };
+  }
+
+  async read(
+    object: ObjectId,
+    offsetBytes: number,
+    lengthBytes: number,
+    { verified }: { verified: boolean },
+  ): Promise<ObjectData> {
     await this.#begin();
     const content = this.#disk.objects.get(object);
     if (!content || offsetBytes + lengthBytes > content.lengthBytes) {
       const wanted = { offsetBytes, lengthBytes };
       throw missingBytes(this.#where(object), wanted, content?.lengthBytes);
     }
-    const bytes = new Uint8Array(lengthBytes);
-    for (let done = 0; done < lengthBytes;) {
-      const offset = offsetBytes + done;
-      const inPage = offset % pageBytes;
-      const length = Math.min(pageBytes - inPage, lengthBytes - done);
-      const page = content.pages.get(Math.floor(offset / pageBytes));
-      if (page) bytes.set(page.subarray(inPage, inPage + length), done);
-      done += length;
+    const payload = new Uint8Array(lengthBytes);
+    const checksums = new Uint32Array(partCount(offsetBytes, lengthBytes));
+    const first = Math.floor(offsetBytes / blockBytes);
+    for (let part = 0; part < checksums.length; part++) {
+      const block = content.blocks.get(first + part) ?? zeroBlock;
+      const blockStart = (first + part) * blockBytes;
+      const start = Math.max(offsetBytes, blockStart);
+      const end = Math.min(offsetBytes + lengthBytes, blockStart + blockBytes);
+      const isWhole = end - start === blockBytes;
+      if ((verified || !isWhole) && isDamaged(block)) {
+        throw corruptBytes(this.#where(object), blockStart, "they do not match their checksum");
+      }
+      const piece = block.bytes.subarray(start - blockStart, end - blockStart);
+      payload.set(piece, start - offsetBytes);
+      checksums[part] = isWhole ? block.checksum : checksumOf(piece);
     }
-    return bytes;
+    return this.#disk.readsFromFile
+      ? {
+        payload: this.#openFile(payload, offsetBytes),
+        checksums,
+        release: () => this.#closeFile(),
+      }
+      : { payload, checksums, release: () => {} };
+  }
+
+  /** A file in memory, that has nothing but these bytes. */
+  #openFile(bytes: Uint8Array, startBytes: number): FileRange {
+    this.#disk.openFiles++;
+    const readSync = (into: Uint8Array, offsetBytes: number): number => {
+      const found = bytes.subarray(offsetBytes - startBytes).subarray(0, into.length);
+      into.set(found);
+      return found.length;
+    };
+    const file = { descriptor: undefined, readSync };
+    return { file, offsetBytes: startBytes, lengthBytes: bytes.length };
+  }
+
+  #closeFile(): void {
+    this.#disk.openFiles--;
+  }
+
+  async verify(
+    object: ObjectId,
+    offsetBytes: number,
+    lengthBytes: number,
+  ): Promise<DamagedRange[]> {
+    await this.#begin();
+    const content = this.#disk.objects.get(object);
+    if (!content) throw missingObject("verify", this.#where(object));
+    const { startBytes, endBytes } = wholeBlocks(offsetBytes, lengthBytes);
+    const damaged = [...content.blocks]
+      .filter(([number]) => number * blockBytes >= startBytes && number * blockBytes < endBytes)
+      .filter(([, block]) => isDamaged(block))
+      .map(([number]) => number)
+      .sort((a, b) => a - b);
+    return rangesOfBlocks(object, damaged, content.lengthBytes);
+  }
+
+  async list(
+    after: ObjectId | undefined,
+    limit: number,
+  ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
+    await this.#begin();
+    const afterKey = after === undefined ? "" : listKey(after);
+    return [...this.#disk.objects]
+      .map(([object, { lengthBytes }]) => ({ object, lengthBytes }))
+      .filter(({ object }) => listKey(object) > afterKey)
+      .sort((a, b) => listKey(a.object) < listKey(b.object) ? -1 : 1)
+      .slice(0, limit);
   }
 
   async resize(object: ObjectId, lengthBytes: number, how: "extend" | "cut"): Promise<void> {
@@ -106,21 +199,24 @@ export class MemoryObjectStore implements ObjectStore {
     const content = how === "extend" ? this.#make(object) : this.#disk.objects.get(object);
     if (!content) return;
     if (how === "extend") content.lengthBytes = Math.max(content.lengthBytes, lengthBytes);
-    else if (lengthBytes < content.lengthBytes) this.#cut(object, content, lengthBytes);
+    else if (lengthBytes < content.lengthBytes) this.#cut(content, lengthBytes);
   }
 
-  #cut(object: ObjectId, content: Content, lengthBytes: number): void {
-    const pageCount = Math.ceil(lengthBytes / pageBytes);
-    for (const number of [...content.pages.keys()]) {
-      if (number < pageCount) continue;
-      content.pages.delete(number);
-      this.#disk.pageCount--;
-    }
-    if (content.pages.has(pageCount - 1)) {
-      const last = this.#pageForWriting(object, content, pageCount - 1);
-      last.fill(0, lengthBytes - (pageCount - 1) * pageBytes);
+  /** A damaged block that the cut goes through stays damaged. */
+  #cut(content: Content, lengthBytes: number): void {
+    const blockCount = Math.ceil(lengthBytes / blockBytes);
+    for (const number of [...content.blocks.keys()]) {
+      if (number < blockCount) continue;
+      content.blocks.delete(number);
+      this.#disk.blockCount--;
     }
     content.lengthBytes = lengthBytes;
+    const last = content.blocks.get(blockCount - 1);
+    if (!last) return;
+    const bytes = last.bytes.slice();
+    bytes.fill(0, lengthBytes - (blockCount - 1) * blockBytes);
+    const checksum = isDamaged(last) ? otherThan(checksumOf(bytes)) : checksumOf(bytes);
+    content.blocks.set(blockCount - 1, { bytes, checksum });
   }
 
   async sync(objects: readonly ObjectId[]): Promise<void> {
@@ -145,13 +241,13 @@ export class MemoryObjectStore implements ObjectStore {
       if (!doomed.has(parseObjectId(object).ino)) continue;
       this.#disk.objects.delete(object);
       this.#disk.synced.delete(object);
-      this.#disk.pageCount -= content.pages.size;
+      this.#disk.blockCount -= content.blocks.size;
       count++;
     }
     return count;
   }
 
-  usage(): Usage {
+  usage(): StoreUsage {
     const { objects, capacityBytes, freeBytes } = this.#disk;
     let usedBytes = 0;
     for (const content of objects.values()) usedBytes += content.lengthBytes;
@@ -177,23 +273,10 @@ export class MemoryObjectStore implements ObjectStore {
   #make(object: ObjectId): Content {
     let content = this.#disk.objects.get(object);
     if (!content) {
-      content = { lengthBytes: 0, pages: new Map() };
+      content = { lengthBytes: 0, blocks: new Map() };
       this.#disk.objects.set(object, content);
     }
     return content;
-  }
-
-  /** A page that is not shared with what was synced. */
-  #pageForWriting(object: ObjectId, content: Content, number: number): Uint8Array {
-    const page = content.pages.get(number);
-    if (page && this.#disk.synced.get(object)?.pages.get(number) !== page) return page;
-    if (!page) {
-      if (this.#disk.freeBytes < pageBytes) throw this.#noSpace(object);
-      this.#disk.pageCount++;
-    }
-    const fresh = page ? page.slice() : new Uint8Array(pageBytes);
-    content.pages.set(number, fresh);
-    return fresh;
   }
 
   #noSpace(object: ObjectId): RustreError {

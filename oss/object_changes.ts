@@ -8,6 +8,7 @@
 
 import { blockBytes, checksumOf, noChecksum } from "../shared/checksums.ts";
 import { limits } from "../shared/limits.ts";
+import type { FileWrites } from "./file_writes.ts";
 import type { OpenFile } from "./files.ts";
 import type { Journal } from "./journal.ts";
 import type { Lsn } from "./journal_record.ts";
@@ -19,8 +20,7 @@ export interface ChangeParts {
   readonly targetIndex: number;
   /** Opens the file of an object that has none yet, making it where it does not exist. */
   openFile(object: StoredObject): OpenFile;
-  /** Runs a step on another thread when there is room. */
-  inRoom<T>(step: () => Promise<T>): Promise<T>;
+  readonly fileWrites: FileWrites;
 }
 
 /** Makes the object, if it does not exist. */
@@ -54,7 +54,7 @@ export function cutObject({ journal }: ChangeParts, open: StoredObject, lengthBy
  * The new checksum of a block that a cut goes through. A damaged one keeps its old one: it must not
  * look right because it was cut.
  */
-function checksumsOfCut(open: StoredObject, lengthBytes: number): Uint32Array {
+export function checksumsOfCut(open: StoredObject, lengthBytes: number): Uint32Array {
   const inBlockBytes = lengthBytes % blockBytes;
   const block = Math.floor(lengthBytes / blockBytes);
   const checksum = open.checksumAt(block);
@@ -98,9 +98,9 @@ async function fill(
   const hadMore = open.fileBytes > endBytes;
   // Before the first byte: a write that fails half-way leaves some.
   open.fileBytes = Math.max(open.fileBytes, endBytes);
-  await parts.inRoom(() => writeFully(file, bytes, offsetBytes));
+  await parts.fileWrites.write(file, bytes, offsetBytes);
   // What an earlier write left there must not become the end of this block.
-  if (hadMore && padding.length > 0) await writeFully(file, padding, endBytes);
+  if (hadMore && padding.length > 0) await parts.fileWrites.write(file, padding, endBytes);
   const ofBlocks = checksums.slice();
   if (padding.length > 0) ofBlocks[ofBlocks.length - 1] = paddedChecksum(bytes);
   const lengthBytes = Math.max(open.lengthBytes, endBytes);
@@ -119,14 +119,6 @@ function paddedChecksum(bytes: Uint8Array): number {
   return checksumOf(block);
 }
 
-async function writeFully(file: OpenFile, bytes: Uint8Array, offsetBytes: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const count = await file.write(done === 0 ? bytes : bytes.subarray(done), offsetBytes + done);
-    if (count === 0) throw new Error("the disk takes no bytes");
-    done += count;
-  }
-}
-
 // ── by the journal ─────────────────────────────────────────────────────────────────────────────
 
 /** On this thread and in one step, so that records are in the order of the changes. */
@@ -139,9 +131,9 @@ function writeToJournal(
 ): void {
   const { object } = open;
   const write = wholeBlocks(open, offsetBytes, bytes, checksums, targetIndex);
-  const { offsetBytes: position, checksums: ofBlocks } = write;
+  const { offsetBytes: position, checksums: ofBlocks, fillerBytes } = write;
   const lengthBytes = Math.max(open.lengthBytes, offsetBytes + bytes.length);
-  const fields = { object, position, lengthBytes, checksums: ofBlocks };
+  const fields = { object, position, lengthBytes, checksums: ofBlocks, fillerBytes };
   const record = journal.append({ kind: "write", ...fields }, write.bytes);
   open.setChecksums(Math.floor(position / blockBytes), ofBlocks);
   open.addPendingWrite(record.lsn, position, record.bytes);
@@ -153,6 +145,8 @@ interface BlockWrite {
   readonly bytes: Uint8Array;
   /** Of every block that is touched, as it is afterwards. */
   readonly checksums: Uint32Array;
+  /** How many of `bytes` follow those that the caller gave. */
+  readonly fillerBytes: number;
 }
 
 /**
@@ -182,8 +176,9 @@ function wholeBlocks(
     start = Math.min(start, blockStart);
     end = Math.max(end, blockEnd);
   }
-  const whole = padded(bytes, offsetBytes - start, end - endBytes);
-  return { offsetBytes: start, bytes: whole, checksums: ofBlocks };
+  const fillerBytes = end - endBytes;
+  const whole = padded(bytes, offsetBytes - start, fillerBytes);
+  return { offsetBytes: start, bytes: whole, checksums: ofBlocks, fillerBytes };
 }
 
 function mergedBlock(

@@ -10,28 +10,34 @@ import {
   decodeChecksumFile,
   peekChecksumFile,
 } from "./checksum_file.ts";
-import { checksumsSuffix, fileNameOf, isPrefix, objectOfFile, prefixOf } from "./file_names.ts";
+import {
+  checksumsSuffix,
+  draftSuffix,
+  fileNameOf,
+  isPrefix,
+  objectOfFile,
+  prefixOf,
+} from "./file_names.ts";
 import { codeOf, type Files, type OpenFile } from "./files.ts";
 import { readFully } from "./journal_reader.ts";
 import { forEachConcurrently } from "./concurrently.ts";
-import { DurableDirectory } from "./shared_sync.ts";
+import { DurableDirectory, SharedSync } from "./shared_sync.ts";
 import { limits } from "../shared/limits.ts";
-
-/** Of a checksum file that is being written. */
-const draftSuffix = ".new";
 
 export class ObjectDirectories {
   readonly #files: Files;
   /** The directory of all prefixes. */
   readonly #root: string;
-  readonly #rootEntries: DurableDirectory;
+  readonly #rootSync: SharedSync;
   /** By prefix; there are at most 4,096. */
   readonly #entries = new Map<string, DurableDirectory>();
+  /** Prefixes whose directories are on disk, whichever shard or process made them. */
+  readonly #durablePrefixes = new Set<string>();
 
   constructor(files: Files, root: string) {
     this.#files = files;
     this.#root = root;
-    this.#rootEntries = new DurableDirectory(() => files.syncDirectory(root));
+    this.#rootSync = new SharedSync(() => files.syncDirectory(root));
   }
 
   /** The file of an object; `undefined` where there is none. */
@@ -53,7 +59,7 @@ export class ObjectDirectories {
     } catch (error) {
       if (codeOf(error) !== "ENOENT") throw error;
     }
-    if (this.#files.makeDirectory(`${this.#root}/${prefix}`)) this.#rootEntries.changed();
+    this.#files.makeDirectory(`${this.#root}/${prefix}`);
     return this.#files.create(path);
   }
 
@@ -118,6 +124,11 @@ export class ObjectDirectories {
     return existed;
   }
 
+  /** An earlier process may have changed the entries of an inode's directory and not synced them. */
+  suspect(ino: number): void {
+    this.#entriesOf(prefixOf(ino)).changed();
+  }
+
   /** Every prefix that has a directory. */
   async prefixes(): Promise<string[]> {
     return (await this.#files.list(this.#root)).filter(isPrefix);
@@ -145,14 +156,16 @@ export class ObjectDirectories {
     await forEachConcurrently(prefixes, limits.fileOperationsMax, ([prefix]) => {
       return this.makeDurable(prefix);
     });
-    await this.#rootEntries.makeDurable();
   }
 
   /** What was made and removed in a prefix's directory so far is on disk when this resolves. */
   async makeDurable(prefix: string): Promise<void> {
-    const missing = this.#files.lengthOf(`${this.#root}/${prefix}`) === undefined;
-    if (!missing) await this.#entriesOf(prefix).makeDurable();
-    await this.#rootEntries.makeDurable();
+    const isDurable = this.#durablePrefixes.has(prefix);
+    if (!isDurable && this.#files.lengthOf(`${this.#root}/${prefix}`) === undefined) return;
+    await this.#entriesOf(prefix).makeDurable();
+    if (isDurable) return;
+    await this.#rootSync.request();
+    this.#durablePrefixes.add(prefix);
   }
 
   #entriesOf(prefix: string): DurableDirectory {

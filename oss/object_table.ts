@@ -124,7 +124,6 @@ export class ObjectTable {
     const blocks = Math.ceil(open.fileBytes / blockBytes);
     open.countedBytes = directories.peekChecksums(object).lengthBytes;
     open.restore(open.fileBytes, new Uint32Array(blocks).fill(lostChecksum), 0);
-    this.recount(open);
     return open;
   }
 

@@ -11,11 +11,14 @@ import { Registration } from "../shared/registration.ts";
 import { RpcClient } from "../shared/rpc/client.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
 import { serve } from "../shared/rpc/server.ts";
+import type { WorkerSelf } from "../shared/workers/peers.ts";
+import { DamagedBlocks } from "./damaged_blocks.ts";
 import { Epochs } from "./epochs.ts";
 import { ossHandlers } from "./handlers.ts";
 import type { TargetStorage } from "./object_store.ts";
 import { Replication } from "./replication.ts";
 import { TargetDirectory } from "./target_directory.ts";
+import { OssWorker } from "./worker.ts";
 
 export interface OssOptions {
   readonly environment: Environment;
@@ -29,6 +32,8 @@ export interface OssOptions {
   readonly hostName: string;
   readonly version: string;
   readonly log: Logger;
+  /** Where it is one of several of its process, and has only its own share of the objects. */
+  readonly worker?: WorkerSelf | undefined;
   /** Ends the wait for an mgs at the start. */
   readonly signal?: AbortSignal;
 }
@@ -60,36 +65,61 @@ export async function startOss(options: OssOptions): Promise<RunningOss> {
   const { nodeId, objects } = await storage.open({ clusterId, clusterName, targetIndex });
   started.use(objects);
 
-  const listener = await environment.transport.listen(options.listen);
+  const { transport } = environment;
+  const worker = options.worker && started.use(new OssWorker(transport, options.worker));
+  const listener = await (worker ?? transport).listen(options.listen);
   started.defer(() => listener.close());
   const address = await options.advertise(listener.address, maps.mgsAddresses());
   const { hostName, version } = options;
-  const self = { role: "oss", nodeId, address, hostName, version, targetIndex } as const;
-  const describe = () => ({ ...self, usage: objects.usage() });
-  const registration = new Registration({ environment, maps, log, describe });
+  const dataPath = await transport.dataPath();
+  const self = { role: "oss", nodeId, address, hostName, version, targetIndex, dataPath } as const;
+  const damaged = new DamagedBlocks();
+  const ownUsage = () => ({ ...objects.usage(), ...damaged.counts });
+  const usage = () => worker ? worker.totalUsage(ownUsage()) : ownUsage();
+  const describe = () => ({ ...self, usage: usage() });
+  const registration = new Registration({
+    ...{ environment, maps, log, describe },
+    worker: options.worker,
+  });
   const handlers = ossHandlers({
     clock: environment.clock,
     targetIndex,
     objects,
+    damaged,
     epochs: new Epochs(maps, targetIndex),
     replication: new Replication({ rpc, maps, targetIndex }),
     registration,
+    log,
   });
   const identity = { role: "oss", clusterId, clusterName, nodeId, targetIndex } as const;
-  started.use(serve({ environment, listener, service: ossService, handlers, identity, log }));
+  started.use(serve({
+    ...{ environment, listener, service: ossService, log },
+    handlers: worker ? worker.guard(handlers) : handlers,
+    identity: worker ? { ...identity, workerPorts: worker.ports } : identity,
+    workers: options.worker?.place.count,
+  }));
+  worker?.start(environment.clock, ownUsage);
   started.use(registration).start();
-  log.info("Serving", { address: formatAddress(address), targetIndex, ...objects.usage() });
+  log.info("Serving", {
+    address: formatAddress(address),
+    targetIndex,
+    dataPath,
+    ...objects.usage(),
+    worker: options.worker?.place.index,
+  });
 
   const { registered } = registration;
-  return running({ address, nodeId, targetIndex, registered }, started.move(), log);
+  const place = { worker: options.worker?.place.index };
+  const stopped = () => log.info("Stopped", { targetIndex, ...place });
+  return running({ address, nodeId, targetIndex, registered }, started.move(), stopped);
 }
 
 async function lockStorage(
-  { environment, storage }: OssOptions,
+  { environment, storage, worker }: OssOptions,
   started: AsyncDisposableStack,
 ): Promise<TargetStorage> {
   const target = typeof storage === "string"
-    ? new TargetDirectory(storage, environment.random)
+    ? new TargetDirectory(storage, environment, worker?.place)
     : storage;
   await target.lock();
   started.defer(() => target.unlock());
@@ -99,11 +129,9 @@ async function lockStorage(
 function running(
   self: Pick<RunningOss, "address" | "nodeId" | "targetIndex" | "registered">,
   started: AsyncDisposableStack,
-  log: Logger,
+  onStopped: () => void,
 ): RunningOss {
-  const { targetIndex } = self;
   let closing: Promise<void> | undefined;
-  const close = () =>
-    closing ??= started.disposeAsync().then(() => log.info("Stopped", { targetIndex }));
+  const close = () => closing ??= started.disposeAsync().then(onStopped);
   return { ...self, close, [Symbol.asyncDispose]: close };
 }

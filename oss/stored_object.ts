@@ -97,11 +97,13 @@ export class StoredObject {
 
   /** Whether the file alone has all bytes of the range. */
   isPlain(offsetBytes: number, endBytes: number): boolean {
+    // Behind the end of its file an object may have zeros.
+    if (!this.file || endBytes > this.fileBytes) return false;
     const end = Math.ceil(endBytes / blockBytes);
     for (let block = Math.floor(offsetBytes / blockBytes); block < end; block++) {
       if (this.checksumAt(block) === noChecksum) return false;
     }
-    return this.file !== undefined && !this.#pending.some((change) =>
+    return !this.#pending.some((change) =>
       change.kind === "cut" ||
       (change.offsetBytes < endBytes &&
         offsetBytes < change.offsetBytes + change.bytes.lengthBytes)

@@ -3,17 +3,19 @@
 //   {directory}/lock              locked with flock(2) as long as a daemon uses the directory; the
 //                                 lock goes with the process, however that ends
 //   {directory}/rustre-ost.json   cluster, OST index, node id, format
-//   {directory}/objects/          file_store.ts
+//   {directory}/objects/, journal/   file_store.ts
 
 import fs from "node:fs";
 import { dirname } from "node:path";
 import * as v from "valibot";
 import { assert } from "../shared/assert.ts";
-import { type Random, randomHex } from "../shared/environment.ts";
+import { type Environment, randomHex } from "../shared/environment.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
 import { idSchema, targetIndexSchema } from "../shared/model.ts";
 import { platformReason } from "../shared/platform_errors.ts";
-import { FileObjectStore } from "./file_store.ts";
+import { FileObjectStore, type FileObjectStoreOptions } from "./file_store.ts";
+import type { WorkerPlace } from "../shared/workers/peers.ts";
 import { codeOf, localFiles } from "./files.ts";
 import type { OpenTarget, TargetOwner, TargetStorage } from "./object_store.ts";
 
@@ -21,7 +23,7 @@ const identityName = "rustre-ost.json";
 const temporaryName = `${identityName}.tmp`;
 const lockName = "lock";
 /** Raised by every change to what is in the directory that an older version would misread. */
-const formatVersion = 1;
+const formatVersion = 2;
 /** What an empty directory may hold: a new file system's own, and what a claim leaves on its way. */
 const namesBeforeClaim: readonly string[] = ["lost+found", lockName, temporaryName];
 
@@ -34,18 +36,28 @@ const identitySchema = v.object({
 });
 type Identity = v.InferOutput<typeof identitySchema>;
 
+type Shard = Pick<WorkerPlace, "index" | "count">;
+
 export class TargetDirectory implements TargetStorage {
   readonly #directory: string;
-  readonly #random: Random;
+  readonly #environment: Pick<Environment, "clock" | "random">;
+  readonly #shard: Shard | undefined;
   #lock: Deno.FsFile | undefined;
 
-  constructor(directory: string, random: Random) {
+  /** `shard`: in a worker of a process whose main thread has the lock. */
+  constructor(
+    directory: string,
+    environment: Pick<Environment, "clock" | "random">,
+    shard?: Shard,
+  ) {
     this.#directory = directory;
-    this.#random = random;
+    this.#environment = environment;
+    this.#shard = shard;
   }
 
   /** Makes the directory where it is missing, and refuses one that is no OST's and not empty. */
   async lock(): Promise<void> {
+    if (this.#shard) return;
     const action = `use "${this.#directory}" as an OST's directory`;
     try {
       await this.#makeDirectory(action);
@@ -69,14 +81,16 @@ export class TargetDirectory implements TargetStorage {
   }
 
   async open(owner: TargetOwner): Promise<OpenTarget> {
-    assert(this.#lock, "an OST's directory is opened without its lock");
+    assert(this.#lock ?? this.#shard, "an OST's directory is opened without its lock");
     const { targetIndex } = owner;
     const identity = this.#read(targetIndex) ?? await this.#claim(owner);
     this.#refuseOthers(identity, owner);
     const objects = await FileObjectStore.open({
       directory: this.#directory,
       targetIndex,
-      random: this.#random,
+      random: this.#environment.random,
+      clock: this.#environment.clock,
+      ...shardOptions(this.#shard),
     });
     return { nodeId: identity.nodeId, objects };
   }
@@ -113,8 +127,8 @@ export class TargetDirectory implements TargetStorage {
       if (!(error instanceof SyntaxError)) throw asRustreError(action, error);
     }
     const format = v.safeParse(v.object({ format: v.number() }), content);
-    if (format.success && format.output.format > formatVersion) {
-      const versions = `format ${format.output.format}, this version knows ${formatVersion}`;
+    if (format.success && format.output.format !== formatVersion) {
+      const versions = `format ${format.output.format}, this version knows only ${formatVersion}`;
       throw new RustreError("STORE_FORMAT", `Cannot ${action}: it has ${versions}`);
     }
     const identity = v.safeParse(identitySchema, content);
@@ -147,7 +161,7 @@ export class TargetDirectory implements TargetStorage {
   /** Writes the identity: whole and on disk, or not at all. */
   async #claim(owner: TargetOwner): Promise<Identity> {
     const { clusterId, clusterName, targetIndex } = owner;
-    const nodeId = randomHex(this.#random, 16);
+    const nodeId = randomHex(this.#environment.random, 16);
     const identity: Identity = {
       format: formatVersion,
       clusterId,
@@ -166,6 +180,15 @@ export class TargetDirectory implements TargetStorage {
     }
     return identity;
   }
+}
+
+/** Shards share the descriptors of their process. */
+function shardOptions(shard: Shard | undefined): Pick<
+  FileObjectStoreOptions,
+  "shard" | "openObjectsMax"
+> {
+  if (!shard) return {};
+  return { shard, openObjectsMax: Math.ceil(limits.openObjectsMax / shard.count) };
 }
 
 /** Makes what is missing of a path, each directory on disk before what goes into it. */

@@ -44,6 +44,10 @@ export function replicasFlag(text: string): number {
   return wholeNumber(text, { min: 1, max: limits.replicasMax, more: "" });
 }
 
+export function targetIndexFlag(text: string): number {
+  return wholeNumber(text, { min: 0, max: limits.targetIndexMax, more: "" });
+}
+
 function wholeNumber(text: string, { min, max, more }: { min: number; max: number; more: string }) {
   const value = Number(text);
   if (/^[0-9]+$/.test(text) && value >= min && value <= max) return value;

@@ -1,4 +1,4 @@
-// The commands of `rustre client` with their operands and flags. What a command does is loaded when
+// The commands of `rustre client` and `rustre admin` with their operands and flags. What a command does is loaded when
 // it runs.
 
 import { Command } from "commander";
@@ -10,6 +10,7 @@ import {
   sizeChangeFlag,
   stripeBytesFlag,
   stripeCountFlag,
+  targetIndexFlag,
 } from "./arguments.ts";
 import type { Job } from "./session.ts";
 
@@ -24,6 +25,16 @@ export function clientCommands(context: CommandContext): Command[] {
     ...attributeCommands(context),
     ...spaceCommands(context),
     ...stripeCommands(context),
+  ];
+}
+
+export function adminCommands(context: CommandContext): Command[] {
+  return [
+    new Command("scrub")
+      .description("check every object of the OSTs against its checksums, and repair it")
+      .option("--ost <INDEX>", "only the objects of this OST", targetIndexFlag)
+      .option("--no-repair", "only say what is damaged")
+      .action(runs(context, async () => (await import("./scrub.ts")).scrub)),
   ];
 }
 

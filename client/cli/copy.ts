@@ -134,7 +134,7 @@ function getJob(sources: readonly string[], destination: string, flags: CopyFlag
         });
         return;
       }
-      const to = await localDestination(destination, { sources: sources.length });
+      const to = localDestination(destination, { sources: sources.length });
       const totals = await copyEach(session, sources, flags, (source, options) => {
         return download(fileSystem, source, pathAt(to, source), options);
       });

@@ -1,7 +1,7 @@
 // Attributes as people and as scripts read them.
 
 import { unreachable } from "../../shared/assert.ts";
-import type { Attributes, FileType, Layout } from "../../shared/model.ts";
+import type { Attributes, FileType, Layout, Usage } from "../../shared/model.ts";
 
 const typeCharacters = { file: "-", directory: "d", symlink: "l" } as const;
 
@@ -45,6 +45,16 @@ export function formatBytes(bytes: number): string {
 }
 
 const two = (value: number) => String(value).padStart(2, "0");
+
+/** What an OST has met of damage; `undefined` where that is nothing. */
+export function formatDamage(
+  ost: number,
+  { corruptBlocks, repairedBlocks }: Pick<Usage, "corruptBlocks" | "repairedBlocks">,
+): string | undefined {
+  if (corruptBlocks === 0 && repairedBlocks === 0) return undefined;
+  return `ost ${ost}: ${corruptBlocks} damaged blocks found since its start, ` +
+    `${repairedBlocks} repaired`;
+}
 
 /** Local time to the minute: `2026-01-31 12:00`. */
 export function formatTimeShort(timeNs: bigint): string {

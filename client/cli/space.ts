@@ -2,9 +2,10 @@
 
 import { formatAddress } from "../../shared/address.ts";
 import type { Target, Usage } from "../../shared/model.ts";
+import { totalUsage } from "../../shared/usage.ts";
 import { treeUsage } from "../transfer/tree_usage.ts";
 import { remotePaths } from "./arguments.ts";
-import { formatBytes } from "./format.ts";
+import { formatBytes, formatDamage } from "./format.ts";
 import { formatTable } from "./table.ts";
 import type { Job } from "./session.ts";
 
@@ -14,7 +15,7 @@ export function df(): Job {
       const { targets } = await cluster.map(signal);
       // The mds may know another state of the OSTs than the rows show.
       const { inodes } = await fileSystem.statfs({ signal });
-      const usage = totalUsage(targets);
+      const usage = totalUsage(targets.map((target) => target.usage));
       const ostsUp = targets.filter(({ state }) => state === "up").length;
       if (json) {
         const total = { ...describeUsage(usage), inodes, ostsUp };
@@ -32,19 +33,12 @@ export function df(): Job {
       ];
       for (const line of formatTable(rows, { right: [3, 4, 5, 6, 7] })) await output.line(line);
       await output.line(`${inodes} inodes`);
+      for (const { index, usage } of targets) {
+        const damage = formatDamage(index, usage);
+        if (damage !== undefined) await output.line(damage);
+      }
     },
   };
-}
-
-function totalUsage(targets: readonly Target[]): Usage {
-  const total = { capacityBytes: 0, usedBytes: 0, freeBytes: 0, objects: 0 };
-  for (const { usage } of targets) {
-    total.capacityBytes += usage.capacityBytes;
-    total.usedBytes += usage.usedBytes;
-    total.freeBytes += usage.freeBytes;
-    total.objects += usage.objects;
-  }
-  return total;
 }
 
 function usageCells(usage: Usage): string[] {

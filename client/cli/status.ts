@@ -70,6 +70,7 @@ export function describe({ map, heartbeatAgesMs }: ClusterStatus) {
     osts: map.targets.map((target) => ({
       index: target.index,
       ...describeServer(target),
+      dataPath: target.dataPath,
       ...target.usage,
     })),
   };
@@ -79,23 +80,25 @@ export function describe({ map, heartbeatAgesMs }: ClusterStatus) {
 
 async function formatStatus(status: ClusterStatus): Promise<string> {
   const { formatTable } = await import("./table.ts");
-  const { formatBytes } = await import("./format.ts");
+  const { formatBytes, formatDamage } = await import("./format.ts");
   const { clusterName, clusterId, epoch, mgs, mds, osts } = describe(status);
-  const row = (name: string, server: DescribedServer, space: readonly string[]) => {
+  const row = (name: string, server: DescribedServer, more: readonly string[]) => {
     const age = formatAge(server.heartbeatAgeMs);
-    return [name, server.address, server.state, server.version, ...space, age];
+    return [name, server.address, server.state, server.version, ...more, age];
   };
   const rows = [
-    ["SERVER", "ADDRESS", "STATE", "VERSION", "CAPACITY", "USED", "FREE", "HEARTBEAT"],
-    ...mgs.map((server) => row("mgs", server, ["", "", ""])),
-    ...mds.map((server) => row("mds", server, ["", "", ""])),
+    ["SERVER", "ADDRESS", "STATE", "VERSION", "DATA", "CAPACITY", "USED", "FREE", "HEARTBEAT"],
+    ...mgs.map((server) => row("mgs", server, ["", "", "", ""])),
+    ...mds.map((server) => row("mds", server, ["", "", "", ""])),
     ...osts.map((ost) => {
       const space = [ost.capacityBytes, ost.usedBytes, ost.freeBytes].map(formatBytes);
-      return row(`ost ${ost.index}`, ost, space);
+      return row(`ost ${ost.index}`, ost, [ost.dataPath, ...space]);
     }),
   ];
   const title = `cluster ${clusterName} (${clusterId}), map epoch ${epoch}`;
-  return [title, ...formatTable(rows, { right: [4, 5, 6, 7] })].join("\n");
+  const damage = osts.map((ost) => formatDamage(ost.index, ost))
+    .filter((line) => line !== undefined);
+  return [title, ...formatTable(rows, { right: [5, 6, 7, 8] }), ...damage].join("\n");
 }
 
 function formatAge(ageMs: number | undefined): string {

@@ -1,10 +1,12 @@
 // Operations that only read: stat, readlink, readdir, statfs.
 
+import { isUp } from "../../shared/cluster_map.ts";
 import { RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Attributes, Usage } from "../../shared/model.ts";
 import type { DirectoryEntry } from "../../shared/rpc/protocol.ts";
 import { keyAfter } from "../../shared/store/store.ts";
+import { totalUsage } from "../../shared/usage.ts";
 import type { MdsRequest, ReadOperation } from "../context.ts";
 import { attributesOf, findInode, walk, walkToDirectory } from "../inodes.ts";
 import { access, requireAccess } from "../permissions.ts";
@@ -86,15 +88,7 @@ export async function statfs(
   { transaction, context }: ReadOperation,
 ): Promise<{ inodes: number; usage: Usage; targetsUp: number }> {
   const inodes = decodeCounter(await transaction.get(context.schema.inodeCount));
-  const usage = { capacityBytes: 0, usedBytes: 0, freeBytes: 0, objects: 0 };
-  let targetsUp = 0;
-  for (const target of context.maps.current?.targets ?? []) {
-    if (target.state !== "up") continue;
-    targetsUp++;
-    usage.capacityBytes += target.usage.capacityBytes;
-    usage.usedBytes += target.usage.usedBytes;
-    usage.freeBytes += target.usage.freeBytes;
-    usage.objects += target.usage.objects;
-  }
-  return { inodes: Math.max(0, inodes), usage, targetsUp };
+  const up = (context.maps.current?.targets ?? []).filter(isUp);
+  const usage = totalUsage(up.map((target) => target.usage));
+  return { inodes: Math.max(0, inodes), usage, targetsUp: up.length };
 }

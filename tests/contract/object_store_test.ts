@@ -1,20 +1,40 @@
+import { fileNameOf, prefixOf } from "../../oss/file_names.ts";
 import { FileObjectStore } from "../../oss/file_store.ts";
 import { localFiles } from "../../oss/files.ts";
-import { MemoryDisk, MemoryObjectStore } from "../../oss/memory_store.ts";
+import { MemoryDisk } from "../../oss/memory_disk.ts";
+import { MemoryObjectStore } from "../../oss/memory_store.ts";
 import type { ObjectStore } from "../../oss/object_store.ts";
+import { parseObjectId } from "../../shared/layout.ts";
+import type { ObjectId } from "../../shared/model.ts";
+import { systemEnvironment } from "../../shared/platform.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
+import { objectIntegrityContract } from "./object_integrity.ts";
 import { objectStoreContract, type StoreUnderTest } from "./object_store.ts";
 
-objectStoreContract("memory", () => {
+const stores: Record<string, () => Promise<StoreUnderTest>> = {
+  memory: memoryStoreUnderTest,
+  file: () => fileStoreUnderTest(),
+  // So few that each operation closes a file and opens another.
+  "file, two open": () => fileStoreUnderTest({ openObjectsMax: 2 }),
+};
+
+for (const [name, open] of Object.entries(stores)) {
+  objectStoreContract(name, open);
+  objectIntegrityContract(name, open);
+}
+
+function memoryStoreUnderTest(): Promise<StoreUnderTest> {
   const disk = new MemoryDisk();
-  const open = () => Promise.resolve(new MemoryObjectStore({ targetIndex: 3, disk }));
-  return underTest(open, () => disk.crash());
-});
-
-objectStoreContract("file", () => fileStoreUnderTest());
-
-// So few that each operation closes a file and opens another.
-objectStoreContract("file, two open", () => fileStoreUnderTest({ openObjectsMax: 2 }));
+  return underTest({
+    open: () => Promise.resolve(new MemoryObjectStore({ targetIndex: 3, disk })),
+    crash: () => disk.crash(),
+    damage: (object, what) => {
+      if (what === "checksums") disk.corruptChecksums(object);
+      else disk.corruptByte(object, what);
+      return Promise.resolve();
+    },
+  });
+}
 
 /** Its crash leaves every byte: what a store may lose, and here does not. */
 async function fileStoreUnderTest(
@@ -24,15 +44,41 @@ async function fileStoreUnderTest(
   const random = new SeededRandom(1);
   let boots = 0;
   const files = { ...localFiles, bootId: () => String(boots).padStart(32, "0") };
-  const all = { directory, targetIndex: 3, random, files, ...options };
-  return underTest(() => FileObjectStore.open(all), () => void boots++, directory);
+  const { clock } = systemEnvironment();
+  const all = { directory, targetIndex: 3, random, clock, files, ...options };
+  const open = () => FileObjectStore.open(all);
+  return underTest({
+    open,
+    crash: () => void boots++,
+    damage: async (object, what) => {
+      // What the journal has comes into the files when it is read, at a start.
+      await (await open()).close();
+      const name = fileNameOf(object);
+      const path = `${directory}/objects/${prefixOf(parseObjectId(object).ino)}/${name}`;
+      // Of a list of checksums the last byte is one of a checksum.
+      if (what === "checksums") await flipByte(`${path}.sum`, -1);
+      else await flipByte(path, what);
+    },
+    directory,
+  });
 }
 
-async function underTest(
-  open: () => Promise<ObjectStore>,
-  crash: () => void,
-  directory?: string,
-): Promise<StoreUnderTest> {
+/** A negative offset counts from the end. */
+async function flipByte(path: string, offsetBytes: number): Promise<void> {
+  const bytes = await Deno.readFile(path);
+  const place = offsetBytes < 0 ? bytes.length + offsetBytes : offsetBytes;
+  bytes[place]! ^= 0x10;
+  await Deno.writeFile(path, bytes);
+}
+
+interface Under {
+  readonly open: () => Promise<ObjectStore>;
+  readonly crash: () => void;
+  readonly damage: (object: ObjectId, what: number | "checksums") => Promise<void>;
+  readonly directory?: string;
+}
+
+async function underTest({ open, crash, damage, directory }: Under): Promise<StoreUnderTest> {
   let store = await open();
   return {
     store,
@@ -43,6 +89,11 @@ async function underTest(
     async reopenAfterCrash() {
       await store.close();
       crash();
+      return store = await open();
+    },
+    async damage(object, what) {
+      await store.close();
+      await damage(object, what);
       return store = await open();
     },
     async [Symbol.asyncDispose]() {

@@ -11,7 +11,8 @@ import {
   decodeNumber,
   type Inode,
 } from "../../mds/schema.ts";
-import type { MemoryDisk, MemoryTarget } from "../../oss/memory_store.ts";
+import type { MemoryDisk } from "../../oss/memory_disk.ts";
+import type { MemoryTarget } from "../../oss/memory_store.ts";
 import {
   objectCount,
   objectId,
@@ -200,7 +201,10 @@ function contentOf(disk: MemoryDisk, object: string): Content | undefined {
 function equalContents(left: Content, right: Content): boolean {
   if (left.lengthBytes !== right.lengthBytes) return false;
   const zeros = new Uint8Array(4096);
-  return [...new Set([...left.pages.keys(), ...right.pages.keys()])].every((page) =>
-    Buffer.compare(left.pages.get(page) ?? zeros, right.pages.get(page) ?? zeros) === 0
+  return [...new Set([...left.blocks.keys(), ...right.blocks.keys()])].every((block) =>
+    Buffer.compare(
+      left.blocks.get(block)?.bytes ?? zeros,
+      right.blocks.get(block)?.bytes ?? zeros,
+    ) === 0
   );
 }

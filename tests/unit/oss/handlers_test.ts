@@ -1,76 +1,22 @@
 // What an oss answers, through the real wiring: mgs, OSTs and calls in one thread, in virtual time.
 
 import assert from "node:assert/strict";
-import { MemoryDisk, MemoryTarget } from "../../../oss/memory_store.ts";
+import { MemoryDisk } from "../../../oss/memory_disk.ts";
+import { MemoryTarget } from "../../../oss/memory_store.ts";
 import type { OpenTarget, TargetOwner } from "../../../oss/object_store.ts";
 import { startOss } from "../../../oss/start.ts";
-import { endpointOfTarget, targetOf } from "../../../shared/cluster_map.ts";
+import { targetOf } from "../../../shared/cluster_map.ts";
 import { sleep } from "../../../shared/environment.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { loggerOf } from "../../../shared/logging.ts";
-import type { ClusterMap } from "../../../shared/model.ts";
-import { RpcClient } from "../../../shared/rpc/client.ts";
-import { ossService } from "../../../shared/rpc/protocol.ts";
-import type { RequestOf } from "../../../shared/rpc/service.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
-import { type TestCluster, withCluster } from "../../support/cluster.ts";
+import type { TestCluster } from "../../support/cluster.ts";
+import { object, type OssCaller, testOss } from "../../support/oss_caller.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
-const object = objectId(7, 0);
 /** Of an OST that was never without power. */
 const verifier = new MemoryDisk().writeVerifier;
-
-/** Calls OSTs as a client does, with the newest map unless a request says otherwise. */
-class Caller {
-  readonly rpc: RpcClient;
-  map: ClusterMap;
-
-  constructor(rpc: RpcClient, map: ClusterMap) {
-    this.rpc = rpc;
-    this.map = map;
-  }
-
-  write(
-    index: number,
-    bytes: Uint8Array,
-    fields: Partial<RequestOf<typeof ossService, "writeObject">> = {},
-  ) {
-    const { epoch } = this.map;
-    const request = { epoch, object, offsetBytes: 0, replicas: [], sync: false, ...fields };
-    return this.rpc.call(this.#at(index), ossService, "writeObject", request, { payload: bytes });
-  }
-
-  async read(index: number, offsetBytes: number, lengthBytes: number, epoch = this.map.epoch) {
-    const request = { epoch, object, offsetBytes, lengthBytes };
-    return (await this.rpc.download(this.#at(index), ossService, "readObject", request)).payload;
-  }
-
-  call<Name extends keyof typeof ossService["methods"]>(
-    index: number,
-    name: Name,
-    request: RequestOf<typeof ossService, Name>,
-  ) {
-    return this.rpc.call(this.#at(index), ossService, name, request);
-  }
-
-  #at(index: number) {
-    return endpointOfTarget(targetOf(this.map, index));
-  }
-}
-
-function testOss(
-  name: string,
-  test: (caller: Caller, cluster: TestCluster) => Promise<void>,
-): void {
-  Deno.test(`oss ${name}`, () =>
-    withCluster({ osts: 3, uncheckedBecause: "objects without files" }, async (cluster) => {
-      const map = await cluster.connect().map();
-      const environment = cluster.environment("caller");
-      await using rpc = new RpcClient({ environment, caller: "client" });
-      await test(new Caller(rpc, map), cluster);
-    }));
-}
 
 // ── writing and replicas ───────────────────────────────────────────────────────────────────────
 
@@ -124,9 +70,49 @@ testOss("writeObject fails and names the replica that is down", async (caller, c
 
 testOss("writeObject fails and names the replica that fails", async (caller, cluster) => {
   const { disk } = cluster.targets[2]!;
-  disk.pageCount = disk.capacityBytes;
+  disk.blockCount = disk.capacityBytes;
   const write = () => caller.write(0, pattern(1, 10), { replicas: [1, 2] });
   await rejects("ENOSPC", write, [object, "OST 2", "no space left"]);
+});
+
+testOss("writeObject refuses bytes that are not those of the checksums", async (caller) => {
+  const bytes = pattern(1, 10_000);
+  const { checksums: right } = caller.withChecksums(0, bytes);
+  const cases: [code: "BAD_REQUEST" | "CHECKSUM_MISMATCH", checksums: Uint8Array][] = [
+    ["BAD_REQUEST", right.slice(4)],
+    ["BAD_REQUEST", Uint8Array.of(...right, 0, 0, 0, 0)],
+    ["BAD_REQUEST", right.slice(1)],
+    ["BAD_REQUEST", new Uint8Array(0)],
+    ["CHECKSUM_MISMATCH", right.with(11, right[11]! ^ 1)],
+    ["CHECKSUM_MISMATCH", new Uint8Array(right.length)],
+  ];
+  for (const [code, checksums] of cases) {
+    const write = () => caller.write(0, bytes, { checksums, replicas: [1] });
+    await rejects(code, write, [object]);
+    for (const index of [0, 1]) {
+      await rejects("DATA_MISSING", () => caller.read(index, 0, 1), [object]);
+    }
+  }
+});
+
+testOss("writeObject sends large writes to replicas from its own file", async (caller, cluster) => {
+  const disks = cluster.targets.map(({ disk }) => disk);
+  disks[0]!.readsFromFile = true;
+  const sizes = [1, limits.forwardFromFileBytesMin - 1, limits.forwardFromFileBytesMin, 3_000_000];
+  for (const [seed, size] of sizes.entries()) {
+    const bytes = pattern(seed, size);
+    await caller.write(0, bytes, { replicas: [1, 2], offsetBytes: 100, sync: true });
+    for (const index of [0, 1, 2]) {
+      assert.deepEqual(await caller.read(index, 100, size, { verified: true }), bytes);
+      assert.equal(disks[index]!.synced.get(object)?.lengthBytes, 100 + size);
+    }
+  }
+  assert.equal(disks[0]!.openFiles, 0, "what was read was not released");
+  disks[2]!.blockCount = disks[2]!.capacityBytes;
+  const fails = () =>
+    caller.write(0, pattern(9, 3_000_000), { replicas: [1, 2], object: objectId(8, 0) });
+  await rejects("ENOSPC", fails, ["OST 2"]);
+  assert.equal(disks[0]!.openFiles, 0, "what was read was not released");
 });
 
 testOss("writeObject refuses no bytes and what ends over the limit", async (caller) => {
@@ -158,6 +144,10 @@ testOss("refuses object ids that are none", async (caller) => {
     await rejects("BAD_REQUEST", () => caller.call(0, "statObject", { object: bad }), [bad]);
     const resize = { epoch, object: bad, lengthBytes: 5, extend: true };
     await rejects("BAD_REQUEST", () => caller.call(0, "resizeObject", resize), [bad]);
+    const repair = { epoch, object: bad, offsetBytes: 0, lengthBytes: 5, replicas: [] };
+    await rejects("BAD_REQUEST", () => caller.call(0, "repairObject", repair), [bad]);
+    const scrub = { from: { object: bad, offsetBytes: 0 }, bytesMax: 1 };
+    await rejects("BAD_REQUEST", () => caller.call(0, "scrubObjects", scrub), [bad]);
   }
 });
 
@@ -254,7 +244,7 @@ testOss("refuses the epoch of an older map", async (caller) => {
   const epoch = caller.map.epoch - 1;
   const parts = [`epoch ${epoch}`, `by ${caller.map.epoch}`];
   await rejects("STALE_MAP", () => caller.write(0, pattern(1, 10), { epoch }), parts);
-  await rejects("STALE_MAP", () => caller.read(0, 0, 1, epoch), parts);
+  await rejects("STALE_MAP", () => caller.read(0, 0, 1, { epoch }), parts);
   const resize = { epoch, object, lengthBytes: 5, extend: true };
   await rejects("STALE_MAP", () => caller.call(0, "resizeObject", resize), parts);
   const sync = { epoch, objects: [object], verifier };
@@ -274,7 +264,7 @@ testOss(
       caller.write(0, pattern(1, 10), { object: objectId(7, 2) }),
     ]);
     const epoch = caller.map.epoch + 1;
-    await rejects("STALE_MAP", () => caller.read(0, 0, 1, epoch), [`epoch ${epoch}`]);
+    await rejects("STALE_MAP", () => caller.read(0, 0, 1, { epoch }), [`epoch ${epoch}`]);
   },
 );
 
@@ -309,7 +299,7 @@ class GatedTarget extends MemoryTarget {
 function testGated(
   name: string,
   test: (
-    caller: Caller,
+    caller: OssCaller,
     cluster: TestCluster,
     gated: { target: GatedTarget; first: Promise<unknown> },
   ) => Promise<void>,
@@ -327,15 +317,20 @@ function testGated(
   });
 }
 
-testGated("lets disjoint writes run at once, and no others", async (caller, cluster, gated) => {
-  const disjoint = caller.write(3, pattern(2, 10), { offsetBytes: 10 });
-  const overlapping = caller.write(3, pattern(3, 5), { offsetBytes: 5 });
-  await cluster.sleep(100);
-  assert.equal(gated.target.waiting, 2);
-  gated.target.letThrough();
-  await Promise.all([gated.first, disjoint, overlapping]);
-  assert.deepEqual(await caller.read(3, 5, 5), pattern(3, 5));
-});
+testGated(
+  "lets writes of other blocks run at once, and no others",
+  async (caller, cluster, gated) => {
+    const inOtherBlock = caller.write(3, pattern(2, 10), { offsetBytes: 4096 });
+    const overlapping = caller.write(3, pattern(3, 5), { offsetBytes: 5 });
+    const inSameBlock = caller.write(3, pattern(4, 5), { offsetBytes: 4091 });
+    await cluster.sleep(100);
+    assert.equal(gated.target.waiting, 2);
+    gated.target.letThrough();
+    await Promise.all([gated.first, inOtherBlock, overlapping, inSameBlock]);
+    assert.deepEqual(await caller.read(3, 5, 5), pattern(3, 5));
+    assert.deepEqual(await caller.read(3, 4091, 5), pattern(4, 5));
+  },
+);
 
 testGated("keeps the range until the last replica is done", async (caller, cluster, gated) => {
   gated.target.letThrough();
@@ -343,7 +338,7 @@ testGated("keeps the range until the last replica is done", async (caller, clust
   gated.target.shut();
   // The replica fails at once, and this OST's own write waits at the gate.
   const { disk } = cluster.targets[1]!;
-  disk.pageCount = disk.capacityBytes;
+  disk.blockCount = disk.capacityBytes;
   const write = caller.write(3, pattern(2, 10), { replicas: [1] });
   const failed = assert.rejects(write, { code: "ENOSPC" });
   await cluster.eventually(() => gated.target.waiting === 1);

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { MemoryDisk, MemoryObjectStore, MemoryTarget } from "../../../oss/memory_store.ts";
+import { MemoryDisk } from "../../../oss/memory_disk.ts";
+import { MemoryObjectStore, MemoryTarget } from "../../../oss/memory_store.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
+import { readBytes, writeBytes } from "../../support/object_bytes.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 const object = objectId(7, 0);
@@ -9,32 +11,36 @@ const object = objectId(7, 0);
 Deno.test("MemoryDisk.crash() leaves what was synced and nothing else", async () => {
   const disk = new MemoryDisk();
   const store = new MemoryObjectStore({ targetIndex: 0, disk });
-  await store.write(object, 0, pattern(1, 10_000));
+  await writeBytes(store, object, 0, pattern(1, 10_000));
   await store.sync([object]);
-  await store.write(object, 5_000, pattern(2, 10_000));
+  await writeBytes(store, object, 5_000, pattern(2, 10_000));
   await store.resize(object, 3_000, "cut");
-  await store.write(objectId(7, 1), 0, pattern(3, 10));
-  await store.write(objectId(8, 0), 0, pattern(3, 10));
+  await writeBytes(store, objectId(7, 1), 0, pattern(3, 10));
+  await writeBytes(store, objectId(8, 0), 0, pattern(3, 10));
   await store.sync([objectId(8, 0)]);
   await store.destroy([8]);
   await store.close();
   disk.crash();
   const again = new MemoryObjectStore({ targetIndex: 0, disk });
-  assert.deepEqual(await again.read(object, 0, 10_000), pattern(1, 10_000));
+  assert.deepEqual(await readBytes(again, object, 0, 10_000), pattern(1, 10_000));
   assert.equal(again.usage().objects, 1);
-  await again.write(object, 0, pattern(4, 10));
+  await writeBytes(again, object, 0, pattern(4, 10));
   disk.crash();
-  assert.deepEqual(await again.read(object, 0, 10), pattern(1, 10_000).slice(0, 10));
+  assert.deepEqual(await readBytes(again, object, 0, 10), pattern(1, 10_000).slice(0, 10));
 });
 
 Deno.test("MemoryObjectStore.write() is ENOSPC on a full disk, and holes take no space", async () => {
   const disk = new MemoryDisk(10 * 4096);
   const store = new MemoryObjectStore({ targetIndex: 3, disk });
-  await store.write(object, 2 ** 50, pattern(1, 10));
-  await store.write(object, 0, pattern(1, 8 * 4096));
-  await rejects("ENOSPC", () => store.write(object, 2 ** 40, pattern(2, 8192)), [object, "OST 3"]);
-  assert.equal(store.usage().freeBytes, 0);
-  assert.deepEqual(await store.read(object, 0, 8 * 4096), pattern(1, 8 * 4096));
+  await writeBytes(store, object, 2 ** 50, pattern(1, 10));
+  await writeBytes(store, object, 0, pattern(1, 8 * 4096));
+  await rejects("ENOSPC", () => writeBytes(store, object, 2 ** 40, pattern(2, 8192)), [
+    object,
+    "OST 3",
+  ]);
+  assert.equal(store.usage().freeBytes, 4096, "a part of it was written");
+  assert.deepEqual(await readBytes(store, object, 2 ** 40, 8192), new Uint8Array(8192));
+  assert.deepEqual(await readBytes(store, object, 0, 8 * 4096), pattern(1, 8 * 4096));
   await store.destroy([7]);
   assert.equal(store.usage().freeBytes, 10 * 4096);
 });
