@@ -2,8 +2,8 @@
 // What all benchmarks share: the line that a measurement prints, a cluster of real processes to
 // measure, and a number of operations in flight.
 
-import { startRustre } from "../tests/support/processes.ts";
-import { Cluster, parseAddress } from "../client/mod.ts";
+import { type RustreProcess, startRustre } from "../tests/support/processes.ts";
+import { Cluster, type ClusterOptions as ClientOptions, parseAddress } from "../client/mod.ts";
 import type { Address } from "../shared/environment.ts";
 
 export interface Measurement {
@@ -24,6 +24,8 @@ export interface Measurement {
 export interface Options {
   /** Also the runs that take minutes. */
   readonly large: boolean;
+  /** Whether figures whose names begin so are asked for. */
+  readonly wants: (...names: string[]) => boolean;
 }
 
 /** Prints a measurement; tells whether its target holds. */
@@ -64,28 +66,86 @@ export async function operationsPerSecond(
 export interface BenchCluster extends AsyncDisposable {
   readonly mgs: Address;
   readonly directory: string;
-  /** Peak resident memory of the server process, in bytes. */
+  /** Resident memory now of the largest server process, in bytes. */
   serverMemoryBytes(): number;
-  connect(): Cluster;
+  readonly processes: readonly { readonly role: string; readonly pid: number }[];
+  connect(options?: Partial<ClientOptions>): Cluster;
 }
 
-/** A cluster in one other process, on the sqlite store, in a temporary directory. */
-export async function startCluster(options: { osts?: number } = {}): Promise<BenchCluster> {
+export interface ClusterOptions {
+  readonly osts?: number;
+  /** mgs, mds and each oss in a process of its own, as over several hosts; else one for all. */
+  readonly separate?: boolean;
+  /** Threads of each separate mgs, mds and oss. */
+  readonly workers?: Readonly<Partial<Record<"mgs" | "mds" | "oss", number>>>;
+}
+
+/** A cluster in other processes, on the sqlite store, in a temporary directory. */
+export async function startCluster(options: ClusterOptions = {}): Promise<BenchCluster> {
   const directory = await Deno.makeTempDir({ prefix: "rustre-bench-" });
-  const osts = String(options.osts ?? 4);
-  const flags = ["--dir", directory, "--osts", osts, "--listen", "127.0.0.1:0"];
-  const server = await startRustre(["--log-level", "warn", "up", ...flags]);
-  const mgs = parseAddress(/mgs=(\S+)/.exec(server.ready)?.[1] ?? "");
+  await using started = new AsyncDisposableStack();
+  started.defer(() => Deno.remove(directory, { recursive: true }));
+  const servers = options.separate
+    ? await startSeparate(directory, options, started)
+    : [await startUp(directory, options, started)];
+  const mgs = parseAddress(/mgs=(\S+)/.exec(servers[0]?.ready ?? "")?.[1] ?? "");
+  const all = started.move();
   return {
     mgs,
     directory,
-    serverMemoryBytes: () => residentBytes(server.pid),
-    connect: () => new Cluster({ mgs: [mgs] }),
-    [Symbol.asyncDispose]: async () => {
-      await server.stop();
-      await Deno.remove(directory, { recursive: true });
-    },
+    serverMemoryBytes: () => Math.max(...servers.map(({ pid }) => residentBytes(pid))),
+    processes: servers.map(({ ready, pid }) => ({ role: ready.split("=")[0]!, pid })),
+    connect: (options) => new Cluster({ ...options, mgs: [mgs] }),
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
+}
+
+async function startUp(
+  directory: string,
+  { osts = 4 }: ClusterOptions,
+  started: AsyncDisposableStack,
+): Promise<RustreProcess> {
+  const flags = ["--dir", directory, "--osts", String(osts), "--listen", "127.0.0.1:0"];
+  return started.use(await startRustre(["--log-level", "warn", "up", ...flags]));
+}
+
+/** The mgs first. */
+async function startSeparate(
+  directory: string,
+  { osts = 4, workers = {} }: ClusterOptions,
+  started: AsyncDisposableStack,
+): Promise<RustreProcess[]> {
+  const start = async (role: "mgs" | "mds" | "oss", ...args: string[]) => {
+    const threads = workers[role] === undefined ? [] : ["--workers", String(workers[role])];
+    const flags = [role, "--listen", "127.0.0.1:0", ...args, ...threads];
+    return started.use(await startRustre(["--log-level", "warn", ...flags]));
+  };
+  const store = ["--store", `sqlite:${directory}/meta.db`];
+  const mgs = await start("mgs", ...store);
+  const address = ["--mgs", /mgs=(\S+)/.exec(mgs.ready)?.[1] ?? ""];
+  const servers = [mgs];
+  // After the OSTs, so that the first file is striped over all of them.
+  for (let index = 0; index < osts; index++) {
+    const place = ["--index", String(index), "--dir", `${directory}/ost${index}`];
+    servers.push(await start("oss", ...address, ...place));
+  }
+  servers.push(await start("mds", ...address, ...store));
+  return servers;
+}
+
+export function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+}
+
+/** The most resident memory that a process had so far, from /proc; 0 where it has ended. */
+export function peakBytes(pid: number): number {
+  try {
+    const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
 }
 
 /** Resident memory now, from /proc. */

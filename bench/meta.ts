@@ -3,6 +3,7 @@
 import type { FileSystem } from "../client/mod.ts";
 import {
   type BenchCluster,
+  median,
   operationsPerSecond,
   type Options,
   report,
@@ -131,8 +132,4 @@ async function measureGrowth(server: BenchCluster, fileSystem: FileSystem): Prom
     smallServerMemoryBytes: small.serverMemoryBytes(),
   });
   return createOk && statOk;
-}
-
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }

@@ -11,35 +11,58 @@ import type { ReplyOf } from "../shared/rpc/service.ts";
 import { FileSystem } from "./file_system.ts";
 import { MetadataClient } from "./metadata_client.ts";
 import { ObjectClient } from "./object_client.ts";
+import type { IntegrityCounts } from "./object_parts.ts";
+import { scrub, type ScrubOptions, type ScrubParts, type ScrubSummary } from "./scrub.ts";
 
 export interface ClusterOptions {
   /** At least one; the others are learnt from it. */
   readonly mgs: readonly Address[];
   /** The real one by default. */
   readonly environment?: Environment;
+  /**
+   * Whether what is read is compared with its checksums; true by default. Without it a byte that was
+   * changed on an OST's disk or on its way is not noticed: for measurements.
+   */
+  readonly verifyChecksums?: boolean;
 }
 
 export type ClusterStatus = ReplyOf<typeof mgsService, "status">;
 
 /** Connections to one cluster. Nothing is sent before the first use. */
 export class Cluster implements AsyncDisposable {
+  readonly #environment: Environment;
   readonly #rpc: RpcClient;
   readonly #maps: ClusterMapCache;
   readonly #metadata: MetadataClient;
   readonly #objects: ObjectClient;
+  readonly #scrubParts: ScrubParts;
 
-  constructor({ mgs, environment = systemEnvironment() }: ClusterOptions) {
+  constructor(options: ClusterOptions) {
+    const { mgs, environment = systemEnvironment(), verifyChecksums = true } = options;
     const log = loggerOf("client");
+    this.#environment = environment;
     this.#rpc = new RpcClient({ environment, caller: "client" });
     this.#maps = new ClusterMapCache({ environment, rpc: this.#rpc, mgs, log });
     const parts = { environment, rpc: this.#rpc, maps: this.#maps, log };
     this.#metadata = new MetadataClient(parts);
-    this.#objects = new ObjectClient(parts);
+    this.#objects = new ObjectClient({ ...parts, verifyChecksums });
+    this.#scrubParts = { ...parts, metadata: this.#metadata };
   }
 
   /** The file system, used as `caller`. */
   fileSystem(caller: Caller): FileSystem {
-    return new FileSystem({ metadata: this.#metadata, objects: this.#objects, caller });
+    const { clock } = this.#environment;
+    return new FileSystem({ metadata: this.#metadata, objects: this.#objects, caller, clock });
+  }
+
+  /** What this client has met of damaged data so far. */
+  get integrity(): Readonly<IntegrityCounts> {
+    return this.#objects.counts;
+  }
+
+  /** Has the OSTs check every object against its checksums, and repairs what is damaged. */
+  scrub(options: ScrubOptions = {}): Promise<ScrubSummary> {
+    return scrub(this.#scrubParts, options);
   }
 
   /** A fresh cluster map. */
@@ -63,8 +86,12 @@ export class Cluster implements AsyncDisposable {
     return { map: status.map, heartbeatAgesMs };
   }
 
-  /** Ends the session and closes the connections. Idempotent. */
+  /**
+   * Waits a little for repairs that reads have begun, ends the session and closes the connections.
+   * Idempotent.
+   */
   async close(): Promise<void> {
+    await this.#objects.close();
     await this.#metadata.close();
     await this.#maps.close();
     await this.#rpc.close();

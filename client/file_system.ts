@@ -1,9 +1,11 @@
 // The file system as a library: operations on the tree by path, and files to open. All semantics of
 // the client are here and in open_file.ts; the command line and the mount only translate.
 
+import type { Clock } from "../shared/environment.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Attributes, Caller, Layout, LayoutWish, Usage } from "../shared/model.ts";
+import { access, mayAccess } from "../shared/permissions.ts";
 import type { DirectoryEntry } from "../shared/rpc/protocol.ts";
 import type { MetadataClient } from "./metadata_client.ts";
 import { named } from "./named_errors.ts";
@@ -39,6 +41,13 @@ export interface WriteFileOptions extends NewFileOptions {
   readonly mtimeNs?: bigint | undefined;
 }
 
+/** What a listing has said of an entry, and when: an inode may have been changed since. */
+export interface ListedAttributes {
+  readonly attributes: Attributes;
+  /** On the monotonic clock, at the begin of the listing's request. */
+  readonly listedAtMs: number;
+}
+
 export type EntryWithAttributes = DirectoryEntry & { readonly attributes: Attributes };
 
 export interface FileSystemOptions {
@@ -46,14 +55,17 @@ export interface FileSystemOptions {
   readonly objects: ObjectClient;
   /** As whom everything is done. */
   readonly caller: Caller;
+  readonly clock: Clock;
 }
 
 export class FileSystem {
   readonly #metadata: MetadataClient;
   readonly #objects: ObjectClient;
   readonly #caller: Caller;
+  readonly #clock: Clock;
 
-  constructor({ metadata, objects, caller }: FileSystemOptions) {
+  constructor({ metadata, objects, caller, clock }: FileSystemOptions) {
+    this.#clock = clock;
     this.#metadata = metadata;
     this.#objects = objects;
     this.#caller = caller;
@@ -108,34 +120,38 @@ export class FileSystem {
    * that come or go meanwhile may or may not be.
    */
   async *readdir(path: string, { signal }: CallOptions = {}): AsyncGenerator<DirectoryEntry> {
-    yield* this.#pages(path, { withAttributes: false, limit: limits.readdirPageMax, signal });
+    const options = { withAttributes: false, limit: limits.readdirPageMax, signal };
+    for await (const { entries } of this.#pages(path, options)) yield* entries;
   }
 
   /** {@link readdir} with the attributes of each entry; needs search permission as well. */
   async *readdirPlus(
     path: string,
     { signal }: CallOptions = {},
-  ): AsyncGenerator<EntryWithAttributes> {
+  ): AsyncGenerator<EntryWithAttributes & ListedAttributes> {
     const options = { withAttributes: true, limit: limits.readdirPlusPageMax, signal };
-    for await (const entry of this.#pages(path, options)) {
-      const { attributes } = entry;
-      if (attributes) yield { ...entry, attributes };
+    for await (const { entries, listedAtMs } of this.#pages(path, options)) {
+      for (const entry of entries) {
+        const { attributes } = entry;
+        if (attributes) yield { ...entry, attributes, listedAtMs };
+      }
     }
   }
 
   async *#pages(
     path: string,
     options: { withAttributes: boolean; limit: number; signal: AbortSignal | undefined },
-  ): AsyncGenerator<DirectoryEntry> {
+  ): AsyncGenerator<{ entries: readonly DirectoryEntry[]; listedAtMs: number }> {
     const { withAttributes, limit, signal } = options;
     const directory = placeOf(path);
     for (let after = "";;) {
+      const listedAtMs = this.#clock.monotonicMs();
       const request = { caller: this.#caller, directory, after, limit, withAttributes };
       const { entries, more } = await named(
         `list "${path}"`,
         () => this.#metadata.call("readdir", request, signal),
       );
-      yield* entries;
+      yield { entries, listedAtMs };
       const last = entries.at(-1);
       if (!more || !last) return;
       after = last.name;
@@ -273,12 +289,15 @@ export class FileSystem {
     });
   }
 
-  /** Opens an existing file for reading. */
-  async open(path: string, { signal }: CallOptions = {}): Promise<OpenFile> {
-    const { attributes } = await named(`open "${path}"`, () => {
-      const request = { caller: this.#caller, place: placeOf(path), follow: true, access: 4 };
-      return this.#metadata.call("stat", request, signal);
-    });
+  /**
+   * Opens an existing file for reading. `listed`: what readdirPlus has just said of it; that saves
+   * asking again where it is recent and the caller may read the file.
+   */
+  async open(
+    path: string,
+    { listed, signal }: CallOptions & { listed?: ListedAttributes | undefined } = {},
+  ): Promise<OpenFile> {
+    const attributes = this.#recent(listed) ?? await this.#statToRead(path, signal);
     return new OpenFile({
       objects: this.#objects,
       attributes: withLayout(attributes, path),
@@ -319,6 +338,25 @@ export class FileSystem {
         refresh: (signal) => this.#statOpen(ino, path, signal),
       },
     });
+  }
+
+  async #statToRead(path: string, signal: AbortSignal | undefined): Promise<Attributes> {
+    const { attributes } = await named(`open "${path}"`, () => {
+      const [place, caller] = [placeOf(path), this.#caller];
+      const request = { caller, place, follow: true, access: access.read };
+      return this.#metadata.call("stat", request, signal);
+    });
+    return attributes;
+  }
+
+  /** Attributes that are as good as those that the mds would give. */
+  #recent(listed: ListedAttributes | undefined): Attributes | undefined {
+    if (listed?.attributes.type !== "file") return undefined;
+    const ageMs = this.#clock.monotonicMs() - listed.listedAtMs;
+    if (ageMs > limits.listedAttributesMs) return undefined;
+    // No OST asks who may read a file.
+    const { attributes } = listed;
+    return mayAccess(attributes, this.#caller, access.read) ? attributes : undefined;
   }
 
   /** Of an open file, whatever its name is by now. */

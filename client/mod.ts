@@ -9,6 +9,14 @@ export {
   type NewFileOptions,
   type WriteFileOptions,
 } from "./file_system.ts";
+export type { IntegrityCounts } from "./object_parts.ts";
+export type {
+  ScrubFinding,
+  ScrubOptions,
+  ScrubOutcome,
+  ScrubProgress,
+  ScrubSummary,
+} from "./scrub.ts";
 export { OpenFile, type WriteOptions } from "./open_file.ts";
 export { download, downloadStream } from "./transfer/download.ts";
 export { removeTree } from "./transfer/remove_tree.ts";

@@ -3,15 +3,23 @@
 
 import { interrupted } from "../shared/deadline.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
-import { fileBytesMax, objectCount, type Piece, pieces, resizedObjects } from "../shared/layout.ts";
-import { limits } from "../shared/limits.ts";
+import { fileBytesMax, objectCount, type Piece } from "../shared/layout.ts";
 import type { Attributes, Layout } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
+import {
+  eachInOrder,
+  eachInWindows,
+  type EachPiece,
+  type FileBytes,
+  type PieceToRead,
+  type PieceToWrite,
+} from "./file_pieces.ts";
+import { readableOf, writableOf } from "./file_streams.ts";
+import { Holes } from "./holes.ts";
 import { named } from "./named_errors.ts";
-import type { FileObjects, ObjectClient } from "./object_client.ts";
-import { TransferWindow } from "./transfer_window.ts";
-import { UnsyncedObjects } from "./unsynced_objects.ts";
-import { WrittenRanges } from "./written_ranges.ts";
+import { type ContentOf, contentOfBytes, type ObjectClient } from "./object_client.ts";
+import type { FileObjects } from "./object_parts.ts";
+import { WriteBack } from "./write_back.ts";
 
 /** What the end of a file's life calls; file_system.ts gives it, bound to the file. */
 export interface FileEnding {
@@ -47,18 +55,16 @@ export class OpenFile implements AsyncDisposable {
   readonly path: string;
   readonly #options: OpenFileOptions;
   readonly #objects: FileObjects;
-  /** Bounds the pieces of this file that are under way. */
-  readonly #window = new TransferWindow(limits.transferWindow);
+  readonly #inWindows: EachPiece;
+  readonly #inOrder: EachPiece;
   /** One sync at a time: a second one that found nothing to do would return before the first. */
   readonly #syncTurn = new Semaphore(1);
   #attributes: Attributes & { readonly layout: Layout };
   /** Where the bytes written here end. */
   #writtenEndBytes = 0;
-  /** Below it every object has its full length; above it only what {@link #written} knows. */
-  #filledEndBytes: number;
-  #written = new WrittenRanges();
+  readonly #holes: Holes;
   readonly #writesUnderWay = new Set<Promise<void>>();
-  readonly #unsynced = new UnsyncedObjects();
+  readonly #writeBack: WriteBack;
   /** Something was written that the mds has not been told of. */
   #changed = false;
   #state: "open" | "closing" | "closed" = "open";
@@ -70,7 +76,16 @@ export class OpenFile implements AsyncDisposable {
     this.#attributes = options.attributes;
     const { attributes: { ino, layout }, requireLease } = options;
     this.#objects = { ino, layout, requireLease };
-    this.#filledEndBytes = options.attributes.dataEndBytes;
+    const { objects, attributes: { dataEndBytes } } = options;
+    this.#inWindows = eachInWindows(this.#objects, objects.windows);
+    this.#inOrder = eachInOrder(this.#objects);
+    this.#writeBack = new WriteBack(objects, this.#objects);
+    this.#holes = new Holes({
+      objects,
+      file: this.#objects,
+      writeBack: this.#writeBack,
+      dataEndBytes,
+    });
   }
 
   /** As of the opening or the last sync. */
@@ -89,8 +104,8 @@ export class OpenFile implements AsyncDisposable {
   }
 
   /**
-   * The bytes of a range, fewer where the file ends before. Holes are zeros. Bytes that are lost are
-   * an error, never zeros.
+   * The bytes of a range, fewer where the file ends before. Holes are zeros. Bytes that are lost, or
+   * damaged on every replica, are an error, never anything else: DATA_MISSING, DATA_CORRUPT.
    */
   async read(
     offsetBytes: number,
@@ -99,13 +114,53 @@ export class OpenFile implements AsyncDisposable {
   ): Promise<Uint8Array<ArrayBuffer>> {
     this.#requireOpen("read");
     requireRange(offsetBytes, lengthBytes);
-    try {
-      return await this.#read(offsetBytes, lengthBytes, options.signal);
-    } catch (error) {
-      if (!isRustreError(error, "DATA_MISSING", "OBJECT_GONE")) throw error;
-      if (!(await this.#isCut(options.signal))) throw error;
-    }
-    return await this.#read(offsetBytes, lengthBytes, options.signal);
+    return await this.#unlessCut(options.signal, async () => {
+      const endBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
+      const bytes = new Uint8Array(Math.max(0, endBytes - offsetBytes));
+      await this.#readInto(offsetBytes, bytes, options.signal, this.#inWindows);
+      return bytes;
+    });
+  }
+
+  /**
+   * {@link read} into a buffer of the caller, who may use it again afterwards. Resolves to how many
+   * bytes were read, fewer than it holds where the file ends before; what lies behind them, and all
+   * of it after a failure, is anything.
+   */
+  async readInto(
+    offsetBytes: number,
+    buffer: Uint8Array,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<number> {
+    this.#requireOpen("read");
+    requireRange(offsetBytes, buffer.length);
+    return await this.#unlessCut(
+      signal,
+      () => this.#readInto(offsetBytes, buffer, signal, this.#inWindows),
+    );
+  }
+
+  /**
+   * Runs `task` on the pieces of the file's data, in no order, as many at once as the OSTs have room
+   * for; it gets a buffer and reads. What lies behind the data, up to the file's size, are zeros and
+   * no pieces. Rejects with the first failure, when all tasks have settled.
+   */
+  async readPieces(
+    task: (piece: PieceToRead) => Promise<void>,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    this.#requireOpen("read");
+    const dataBytes = Math.min(this.#dataEndBytes, this.sizeBytes);
+    await this.#inWindows({ offsetBytes: 0, lengthBytes: dataBytes }, signal, (piece) => {
+      const { offsetInFileBytes: offsetBytes, lengthBytes } = piece;
+      const read = (buffer: Uint8Array) =>
+        this.#readInto(offsetBytes, buffer, signal, this.#inOrder);
+      return task({
+        offsetBytes,
+        lengthBytes,
+        readInto: (buffer) => this.#unlessCut(signal, () => read(buffer)),
+      });
+    });
   }
 
   /**
@@ -113,15 +168,32 @@ export class OpenFile implements AsyncDisposable {
    * itself with `sync`. Do not change `bytes` before it returns.
    */
   async write(offsetBytes: number, bytes: Uint8Array, options: WriteOptions = {}): Promise<void> {
+    const range = { offsetBytes, lengthBytes: bytes.length };
+    await this.writePieces(range, (piece) => {
+      const start = piece.offsetBytes - offsetBytes;
+      const part = bytes.subarray(start, start + piece.lengthBytes);
+      return piece.write(contentOfBytes(part));
+    }, options);
+  }
+
+  /**
+   * Runs `task` on the pieces of a range, in no order, as many at once as the OSTs have room for; it
+   * gets the bytes and writes them. Otherwise as {@link write}.
+   */
+  async writePieces(
+    range: FileBytes,
+    task: (piece: PieceToWrite) => Promise<void>,
+    options: WriteOptions = {},
+  ): Promise<void> {
     this.#requireOpen("write to");
     if (this.#options.mode === "read") {
       throw new RustreError("EBADF", `Cannot write to "${this.path}": it is open for reading`);
     }
-    requireRange(offsetBytes, bytes.length);
-    if (offsetBytes + bytes.length > fileBytesMax(this.#objects.layout)) {
+    requireRange(range.offsetBytes, range.lengthBytes);
+    if (range.offsetBytes + range.lengthBytes > fileBytesMax(this.#objects.layout)) {
       throw new RustreError("EFBIG", `Cannot write to "${this.path}": the file becomes too large`);
     }
-    const writing = this.#writePieces(offsetBytes, bytes, options);
+    const writing = this.#writePieces(range, task, options);
     this.#writesUnderWay.add(writing);
     try {
       await writing;
@@ -154,6 +226,7 @@ export class OpenFile implements AsyncDisposable {
     if (this.#closing) return void await this.#closing.catch(() => {});
     this.#state = "closed";
     await Promise.allSettled(this.#writesUnderWay);
+    await this.#writeBack.stop();
     await this.#options.ending.abandon();
   }
 
@@ -166,75 +239,65 @@ export class OpenFile implements AsyncDisposable {
   readable(
     options: { offsetBytes?: number; lengthBytes?: number; signal?: AbortSignal } = {},
   ): ReadableStream<Uint8Array<ArrayBuffer>> {
-    const { offsetBytes = 0, lengthBytes = Infinity, signal } = options;
-    const endBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
-    const ahead: Promise<Uint8Array<ArrayBuffer>>[] = [];
-    let nextBytes = offsetBytes;
-    const readAhead = () => {
-      while (ahead.length < limits.transferWindow && nextBytes < endBytes) {
-        const length = Math.min(limits.transferBytes, endBytes - nextBytes);
-        const part = this.read(nextBytes, length, { signal });
-        // It is awaited in its turn; until then its failure is nobody's.
-        part.catch(() => {});
-        ahead.push(part);
-        nextBytes += length;
-      }
-    };
-    return new ReadableStream({
-      async pull(controller) {
-        readAhead();
-        const part = ahead.shift();
-        if (!part) return controller.close();
-        controller.enqueue(await part);
-      },
-    }, { highWaterMark: 0 });
+    return readableOf(this, options);
   }
 
   /** Writes what it is given one after the other; closing the stream does not close the file. */
   writable(
     options: { offsetBytes?: number; signal?: AbortSignal } = {},
   ): WritableStream<Uint8Array> {
-    let { offsetBytes = 0 } = options;
-    return new WritableStream({
-      write: async (chunk) => {
-        await this.write(offsetBytes, chunk, { signal: options.signal });
-        offsetBytes += chunk.length;
-      },
-    });
+    return writableOf(this, options);
   }
 
-  async #read(
-    offsetBytes: number,
-    lengthBytes: number,
+  /** Reads; once more where bytes are gone because the file was cut after we looked at it. */
+  async #unlessCut<T>(
     signal: AbortSignal | undefined,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    const endBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes);
-    const bytes = new Uint8Array(Math.max(0, endBytes - offsetBytes));
-    const dataEndBytes = Math.min(endBytes, this.#dataEndBytes);
-    if (!this.#written.covers(Math.max(offsetBytes, this.#filledEndBytes), dataEndBytes)) {
+    read: () => Promise<T>,
+  ): Promise<T> {
+    const { dataEndBytes } = this.#attributes;
+    try {
+      return await read();
+    } catch (error) {
+      if (!isRustreError(error, "DATA_MISSING", "DATA_CORRUPT", "OBJECT_GONE")) throw error;
+      if (!(await this.#isCutBelow(dataEndBytes, signal))) throw error;
+    }
+    return await read();
+  }
+
+  async #readInto(
+    offsetBytes: number,
+    buffer: Uint8Array,
+    signal: AbortSignal | undefined,
+    each: EachPiece,
+  ): Promise<number> {
+    const endBytes = Math.min(offsetBytes + buffer.length, this.sizeBytes);
+    if (endBytes <= offsetBytes) return 0;
+    const dataEndBytes = Math.max(offsetBytes, Math.min(endBytes, this.#dataEndBytes));
+    if (!this.#holes.areFilled(offsetBytes, dataEndBytes)) {
       await this.#fillHoles(this.#dataEndBytes, signal);
     }
-    const dataBytes = Math.max(0, dataEndBytes - offsetBytes);
-    await this.#eachPiece(offsetBytes, dataBytes, signal, async (piece) => {
-      const part = await named(
+    buffer.fill(0, dataEndBytes - offsetBytes, endBytes - offsetBytes);
+    await each({ offsetBytes, lengthBytes: dataEndBytes - offsetBytes }, signal, async (piece) => {
+      const start = piece.offsetInFileBytes - offsetBytes;
+      const part = buffer.subarray(start, start + piece.lengthBytes);
+      await named(
         `read "${this.path}"`,
-        () => this.#options.objects.read(this.#objects, piece, signal),
+        () => this.#options.objects.read(this.#objects, piece, part, signal),
       );
-      bytes.set(part, piece.offsetInFileBytes - offsetBytes);
     });
-    return bytes;
+    return endBytes - offsetBytes;
   }
 
   /**
-   * Whether somebody has cut the file since we looked, so that bytes which are missing are not lost.
-   * Under a writer nobody does. OBJECT_GONE where the file itself is gone, whatever has its name now.
+   * Whether the data ends below what it did when we looked, so that bytes which are missing are not
+   * lost. Under a writer nobody cuts it. OBJECT_GONE where the file itself is gone, whatever has its
+   * name now.
    */
-  async #isCut(signal: AbortSignal | undefined): Promise<boolean> {
+  async #isCutBelow(dataEndBytes: number, signal: AbortSignal | undefined): Promise<boolean> {
     if (this.#options.mode !== "read") return false;
-    const before = this.#attributes.dataEndBytes;
     const attributes = await this.#refresh(signal);
     this.#attributes = { ...attributes, layout: this.#objects.layout };
-    return attributes.dataEndBytes < before;
+    return attributes.dataEndBytes < dataEndBytes;
   }
 
   async #refresh(signal: AbortSignal | undefined): Promise<Attributes> {
@@ -248,35 +311,37 @@ export class OpenFile implements AsyncDisposable {
     }
   }
 
-  async #writePieces(offsetBytes: number, bytes: Uint8Array, options: WriteOptions): Promise<void> {
-    const { signal, sync = false } = options;
+  async #writePieces(
+    range: FileBytes,
+    task: (piece: PieceToWrite) => Promise<void>,
+    { signal, sync = false }: WriteOptions,
+  ): Promise<void> {
+    const { offsetBytes, lengthBytes } = range;
     try {
-      await this.#eachPiece(offsetBytes, bytes.length, signal, async (piece) => {
-        const from = piece.offsetInFileBytes - offsetBytes;
-        const part = bytes.subarray(from, from + piece.lengthBytes);
-        const answers = await named(
-          `write to "${this.path}"`,
-          () => this.#options.objects.write(this.#objects, piece, part, { sync, signal }),
-        );
-        if (!sync) this.#unsynced.add(piece.seq, answers);
-      });
+      await this.#inWindows(range, signal, (piece) =>
+        task({
+          offsetBytes: piece.offsetInFileBytes,
+          lengthBytes: piece.lengthBytes,
+          write: (contentOf) => this.#writePiece(piece, contentOf, { sync, signal }),
+        }));
     } finally {
-      this.#changed ||= bytes.length > 0;
+      this.#changed ||= lengthBytes > 0;
     }
-    if (bytes.length === 0) return;
-    this.#written.add(offsetBytes, offsetBytes + bytes.length);
-    this.#writtenEndBytes = Math.max(this.#writtenEndBytes, offsetBytes + bytes.length);
+    if (lengthBytes === 0) return;
+    this.#holes.wrote(offsetBytes, offsetBytes + lengthBytes);
+    this.#writtenEndBytes = Math.max(this.#writtenEndBytes, offsetBytes + lengthBytes);
   }
 
-  #eachPiece(
-    offsetBytes: number,
-    lengthBytes: number,
-    signal: AbortSignal | undefined,
-    task: (piece: Piece) => Promise<void>,
+  async #writePiece(
+    piece: Piece,
+    contentOf: ContentOf,
+    { sync, signal }: { sync: boolean; signal: AbortSignal | undefined },
   ): Promise<void> {
-    const { layout } = this.#objects;
-    const all = pieces(layout, offsetBytes, lengthBytes, limits.transferBytes);
-    return this.#window.each(all, signal, task);
+    const answers = await named(
+      `write to "${this.path}"`,
+      () => this.#options.objects.write(this.#objects, piece, contentOf, { sync, signal }),
+    );
+    if (!sync) this.#writeBack.wrote(piece, answers);
   }
 
   async #close(signal: AbortSignal | undefined): Promise<void> {
@@ -328,32 +393,12 @@ export class OpenFile implements AsyncDisposable {
     const { layout } = this.#objects;
     await named(
       `sync "${this.path}"`,
-      () =>
-        this.#unsynced.sync(
-          objectCount(layout, endBytes),
-          (group) => this.#options.objects.sync(this.#objects, group, signal),
-        ),
+      () => this.#writeBack.sync(objectCount(layout, endBytes), signal),
     );
   }
 
-  /**
-   * Below the data's end every object has its full length, so that a missing byte is a lost one:
-   * where writes left holes, objects are made as long as they have to be.
-   */
-  async #fillHoles(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
-    const beforeBytes = this.#filledEndBytes;
-    if (!this.#written.covers(beforeBytes, endBytes)) {
-      const growing = resizedObjects(this.#objects.layout, beforeBytes, endBytes);
-      await this.#window.each(growing, signal, async ({ seq, higherLengthBytes }) => {
-        const answers = await named(
-          `write to "${this.path}"`,
-          () => this.#options.objects.extend(this.#objects, seq, higherLengthBytes, signal),
-        );
-        this.#unsynced.add(seq, answers);
-      });
-      this.#written = new WrittenRanges();
-    }
-    this.#filledEndBytes = Math.max(this.#filledEndBytes, endBytes);
+  #fillHoles(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
+    return named(`write to "${this.path}"`, () => this.#holes.fill(endBytes, signal));
   }
 
   async #commit(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
@@ -361,8 +406,7 @@ export class OpenFile implements AsyncDisposable {
     const sizes = { sizeBytes, dataEndBytes: endBytes };
     const attributes = await this.#options.ending.commit(sizes, signal);
     this.#attributes = { ...attributes, layout: this.#objects.layout };
-    // Other writers have filled what they committed.
-    this.#filledEndBytes = Math.max(this.#filledEndBytes, attributes.dataEndBytes);
+    this.#holes.filledBelow(attributes.dataEndBytes);
   }
 
   #requireOpen(action: string): void {

@@ -14,6 +14,8 @@ export interface UnsyncedGroup extends WriteAnswer {
   readonly seqs: ReadonlySet<number>;
 }
 
+type SyncGroup = (group: UnsyncedGroup) => Promise<void>;
+
 export class UnsyncedObjects {
   /** By OST and verifier: an OST that was restarted has one of before, which it will refuse. */
   readonly #groups = new Map<string, WriteAnswer & { readonly seqs: Set<number> }>();
@@ -35,18 +37,27 @@ export class UnsyncedObjects {
    * added meanwhile, and what failed, is left for the next time. Once writes were lost, every sync
    * fails with what the first one failed with.
    */
-  async sync(endSeq: number, syncGroup: (group: UnsyncedGroup) => Promise<void>): Promise<void> {
+  sync(endSeq: number, syncGroup: SyncGroup): Promise<void> {
+    return this.#sync((seq) => seq < endSeq, syncGroup);
+  }
+
+  /** {@link sync} of one object. */
+  syncOne(wanted: number, syncGroup: SyncGroup): Promise<void> {
+    return this.#sync((seq) => seq === wanted, syncGroup);
+  }
+
+  async #sync(wanted: (seq: number) => boolean, syncGroup: SyncGroup): Promise<void> {
     if (this.#lost) throw this.#lost;
-    const groups = this.#take(endSeq);
+    const groups = this.#take(wanted);
     const outcomes = await Promise.allSettled(groups.map((group) => this.#try(group, syncGroup)));
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed) throw this.#lost ?? failed.reason;
   }
 
-  #take(endSeq: number): UnsyncedGroup[] {
+  #take(wanted: (seq: number) => boolean): UnsyncedGroup[] {
     const taken: UnsyncedGroup[] = [];
     for (const [key, { targetIndex, verifier, seqs: all }] of this.#groups) {
-      const seqs = new Set([...all].filter((seq) => seq < endSeq));
+      const seqs = new Set([...all].filter(wanted));
       for (const seq of seqs) all.delete(seq);
       if (all.size === 0) this.#groups.delete(key);
       if (seqs.size > 0) taken.push({ targetIndex, verifier, seqs });
@@ -56,7 +67,7 @@ export class UnsyncedObjects {
 
   async #try(
     group: UnsyncedGroup,
-    syncGroup: (group: UnsyncedGroup) => Promise<void>,
+    syncGroup: SyncGroup,
   ): Promise<void> {
     try {
       await syncGroup(group);

@@ -82,6 +82,50 @@ export function* pieces(
   }
 }
 
+/** The pieces of a range that lie on one stripe position. */
+interface Lane {
+  readonly position: number;
+  readonly pieces: Iterable<Piece>;
+}
+
+/**
+ * {@link pieces} by stripe position, in file order within each: the positions that the range touches,
+ * in the order in which it does. What is slow at one position does not hold up the others.
+ */
+export function* lanes(
+  layout: Layout,
+  offsetBytes: number,
+  lengthBytes: number,
+  pieceBytesMax?: number,
+): Generator<Lane> {
+  if (lengthBytes === 0) return;
+  const { stripeBytes, targets: { length: positions } } = layout;
+  const firstStripe = Math.floor(offsetBytes / stripeBytes);
+  const lastStripe = Math.floor((offsetBytes + lengthBytes - 1) / stripeBytes);
+  const endStripe = Math.min(lastStripe + 1, firstStripe + positions);
+  for (let stripe = firstStripe; stripe < endStripe; stripe++) {
+    const range = { offsetBytes, endBytes: offsetBytes + lengthBytes };
+    const ofLane = piecesOfLane(layout, stripe, range, pieceBytesMax);
+    yield { position: stripe % positions, pieces: ofLane };
+  }
+}
+
+/** Of `firstStripe` and every later one at its position. */
+function* piecesOfLane(
+  layout: Layout,
+  firstStripe: number,
+  range: { offsetBytes: number; endBytes: number },
+  pieceBytesMax: number | undefined,
+): Generator<Piece> {
+  const { stripeBytes, targets: { length: positions } } = layout;
+  for (let stripe = firstStripe;; stripe += positions) {
+    const beginBytes = Math.max(range.offsetBytes, stripe * stripeBytes);
+    const endBytes = Math.min(range.endBytes, (stripe + 1) * stripeBytes);
+    if (beginBytes >= endBytes) return;
+    yield* pieces(layout, beginBytes, endBytes - beginBytes, pieceBytesMax);
+  }
+}
+
 /** How many objects a file of `dataEndBytes` may have: every seq of its objects is below it. */
 export function objectCount(layout: Layout, dataEndBytes: number): number {
   if (dataEndBytes === 0) return 0;

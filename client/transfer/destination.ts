@@ -21,11 +21,11 @@ export async function remoteDestination(
   return destination(path, { sources, type: attributes?.type });
 }
 
-export async function localDestination(
+export function localDestination(
   path: string,
   { sources }: { sources: number },
-): Promise<Destination> {
-  const local = await findLocal(path, { follow: true, action: `use "${path}"` });
+): Destination {
+  const local = findLocal(path, { follow: true, action: `use "${path}"` });
   return destination(path, { sources, type: local?.type });
 }
 

@@ -5,8 +5,8 @@ import { isRustreError, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Attributes } from "../../shared/model.ts";
 import { platformCode } from "../../shared/platform_errors.ts";
+import type { ListedAttributes } from "../file_system.ts";
 import { joinPath } from "../paths.ts";
-import { readInOrder, writeAll } from "./byte_streams.ts";
 import { LocalDraft, makeLocalLink } from "./local_draft.ts";
 import { localCall } from "./local_errors.ts";
 import { checkLocalName, modeOfCopy, statLocal } from "./local_files.ts";
@@ -17,6 +17,8 @@ import type { Transfer } from "./transfer.ts";
 export interface RemoteEntry {
   readonly path: string;
   readonly attributes: Attributes;
+  /** The same, where a listing has given them. */
+  readonly listed?: ListedAttributes | undefined;
 }
 
 /** Downloads whatever `entry` is. Of a directory, failures below it are reported by themselves. */
@@ -30,7 +32,7 @@ export async function downloadEntry(
       return await downloadDirectory(transfer, entry, destination);
     case "file":
       transfer.expect(entry.attributes.sizeBytes);
-      return await downloadFile(transfer, entry.path, destination);
+      return await downloadFile(transfer, entry, destination);
     case "symlink":
       return await downloadLink(transfer, entry, destination);
   }
@@ -39,7 +41,7 @@ export async function downloadEntry(
 /** One that is replaced while it is read is read from the start: half of each is no file. */
 async function downloadFile(
   transfer: Transfer,
-  path: string,
+  entry: RemoteEntry,
   destination: string,
 ): Promise<void> {
   for (let restarts = 0;; restarts++) {
@@ -49,7 +51,10 @@ async function downloadFile(
       transfer.moved(bytes);
     };
     try {
-      return await downloadVersion(transfer, { path, destination, onMoved });
+      const { path } = entry;
+      // What a listing said of it is over when it was replaced.
+      const listed = restarts === 0 ? entry.listed : undefined;
+      return await downloadVersion(transfer, { path, listed, destination, onMoved });
     } catch (error) {
       const again = isRustreError(error, "OBJECT_GONE") && restarts < limits.downloadRestartsMax;
       if (!again) throw error;
@@ -58,27 +63,41 @@ async function downloadFile(
   }
 }
 
+interface VersionDownload {
+  readonly path: string;
+  readonly listed: ListedAttributes | undefined;
+  readonly destination: string;
+  readonly onMoved: (bytes: number) => void;
+}
+
 /** The file that has the name at the opening. */
 async function downloadVersion(
   transfer: Transfer,
-  how: { path: string; destination: string; onMoved: (bytes: number) => void },
+  { path, listed, destination, onMoved }: VersionDownload,
 ): Promise<void> {
-  const { path, destination, onMoved } = how;
-  const { fileSystem, signal, replace, environment } = transfer;
-  await using remote = await fileSystem.open(path, { signal });
+  const { fileSystem, signal, replace, environment: { random } } = transfer;
+  await using remote = await fileSystem.open(path, { listed, signal });
   const { attributes } = remote;
-  const options = { replace, random: environment.random };
-  await using draft = await LocalDraft.create(destination, options);
-  // The disk is only taken where data is: what lies behind its end are zeros.
-  await localCall(`write "${destination}"`, () => draft.file.truncate(attributes.sizeBytes));
-  const range = { offsetBytes: 0, lengthBytes: attributes.dataEndBytes };
-  for await (const bytes of readInOrder(remote, range, { ...transfer.streamOptions, onMoved })) {
-    await writeAll(draft.file, bytes, destination);
+  using draft = LocalDraft.create(destination, { replace, random });
+  const dataBytes = Math.min(attributes.dataEndBytes, attributes.sizeBytes);
+  // What takes one request fails soon enough by itself.
+  if (dataBytes > limits.transferBytes) {
+    draft.requirePublishable();
+    // The disk is only taken where data is: what lies behind its end are zeros.
+    await draft.allocate(dataBytes);
   }
-  transfer.moved(attributes.sizeBytes - Math.min(attributes.dataEndBytes, attributes.sizeBytes));
+  await remote.readPieces(async ({ offsetBytes, lengthBytes, readInto }) => {
+    using buffer = await transfer.buffers.take(lengthBytes, signal);
+    const readBytes = await readInto(buffer.bytes);
+    draft.write(buffer.bytes.subarray(0, readBytes), offsetBytes);
+    onMoved(readBytes);
+  }, { signal });
+  // By now it may have been cut.
+  if (remote.sizeBytes !== dataBytes) draft.setSize(remote.sizeBytes);
+  onMoved(attributes.sizeBytes - dataBytes);
   transfer.throwIfInterrupted();
-  const mode = modeOfCopy(attributes, localCaller());
-  await draft.publish({ ...attributes, mode }, { replace });
+  const mode = modeOfCopy(attributes, transfer.localOwner);
+  draft.publish({ ...attributes, mode });
   transfer.count("files");
 }
 
@@ -126,7 +145,7 @@ async function makeDirectory(mode: number, destination: string): Promise<boolean
       return false;
     }
   });
-  const local = await statLocal(destination, { follow: false, action });
+  const local = statLocal(destination, { follow: false, action });
   if (local.type === "directory") return isNew;
   throw new RustreError("EEXIST", `Cannot ${action}: something else is there`);
 }
@@ -139,8 +158,9 @@ async function downloadChildren(
   const { fileSystem, signal } = transfer;
   await using files = new TaskGroup(transfer.files, signal);
   await using branches = new TaskGroup(transfer.branches, signal);
-  for await (const { name, type, attributes } of fileSystem.readdirPlus(directory, { signal })) {
-    const entry = { path: joinPath(directory, name), attributes };
+  for await (const { name, type, ...listed } of fileSystem.readdirPlus(directory, { signal })) {
+    const { attributes } = listed;
+    const entry = { path: joinPath(directory, name), attributes, listed };
     const download = async () => {
       await transfer.entry(async () => {
         checkLocalName(name);
@@ -151,9 +171,4 @@ async function downloadChildren(
   }
   await files.done();
   await branches.done();
-}
-
-/** As whom local files are made. */
-function localCaller(): { uid: number | null; gid: number | null } {
-  return { uid: Deno.uid(), gid: Deno.gid() };
 }

@@ -1,9 +1,10 @@
 // What the local side of a transfer knows of a local file, and how names get there and back.
 
 import { RustreError } from "../../shared/errors.ts";
+import { type FileStatus, readStatus, type Times } from "../../shared/libc.ts";
 import { platformCode } from "../../shared/platform_errors.ts";
+import { NamedError } from "../named_errors.ts";
 import { localCall, localError } from "./local_errors.ts";
-import { type Times, timesOf } from "./local_times.ts";
 
 export interface LocalFile extends Times {
   readonly type: "file" | "directory" | "symlink" | "other";
@@ -19,40 +20,72 @@ export interface LocalEntry {
   readonly local: LocalFile;
 }
 
-/** Rejects with ENOENT and the like; with EINVAL where the name is not the one on disk. */
-export async function statLocal(
+/**
+ * Throws ENOENT and the like; EINVAL where the name is not the one on disk. On this thread: the way
+ * to another one and back takes longer.
+ */
+export function statLocal(
   path: string,
   options: { follow: boolean; action: string },
-): Promise<LocalFile> {
-  const { follow, action } = options;
-  let info: Deno.FileInfo;
+): LocalFile {
+  const { mode, ...others } = readStatus(path, options) ?? platformStatus(path, options);
+  return { type: typeOfMode(mode), mode: mode & 0o7777, ...others };
+}
+
+/** Where libc cannot be asked, and to know why it said no. Times have whole milliseconds here. */
+function platformStatus(
+  path: string,
+  { follow, action }: { follow: boolean; action: string },
+): FileStatus {
   try {
-    info = await (follow ? Deno.stat(path) : Deno.lstat(path));
+    const info = follow ? Deno.statSync(path) : Deno.lstatSync(path);
+    return {
+      mode: info.mode ?? modeOfType(info),
+      uid: info.uid ?? 0,
+      gid: info.gid ?? 0,
+      sizeBytes: info.size,
+      atimeNs: dateNs(info.atime),
+      mtimeNs: dateNs(info.mtime),
+    };
   } catch (error) {
     // The platform shows bytes that are not UTF-8 as U+FFFD, and then does not find the file.
     if (platformCode(error) === "ENOENT" && path.includes("\uFFFD")) {
-      throw new RustreError("EINVAL", `Cannot ${action}: its name is not valid UTF-8`);
+      throw new NamedError("EINVAL", `Cannot ${action}: its name is not valid UTF-8`);
     }
-    return await localCall(action, () => Promise.reject(error));
+    throw localError(action, error);
   }
-  const isLink = info.isSymlink;
-  return {
-    type: isLink ? "symlink" : info.isFile ? "file" : info.isDirectory ? "directory" : "other",
-    mode: (info.mode ?? 0o644) & 0o7777,
-    uid: info.uid ?? 0,
-    gid: info.gid ?? 0,
-    sizeBytes: info.size,
-    ...timesOf(path, info, { follow }),
-  };
+}
+
+// S_IFMT and what it may be; the rest are pipes, sockets and devices.
+const typeMask = 0o170000;
+const typesOfMode: Readonly<Record<number, LocalFile["type"]>> = {
+  0o100000: "file",
+  0o040000: "directory",
+  0o120000: "symlink",
+};
+
+function typeOfMode(mode: number): LocalFile["type"] {
+  return typesOfMode[mode & typeMask] ?? "other";
+}
+
+/** For a platform that has no modes. */
+function modeOfType({ isFile, isDirectory, isSymlink }: Deno.FileInfo): number {
+  return 0o644 | (isSymlink ? 0o120000 : isFile ? 0o100000 : isDirectory ? 0o040000 : 0);
+}
+
+const nsPerMs = 1_000_000n;
+
+function dateNs(date: Date | null): bigint {
+  return BigInt(date?.getTime() ?? 0) * nsPerMs;
 }
 
 /** {@link statLocal}, or `undefined` where there is nothing of that name. */
-export async function findLocal(
+export function findLocal(
   path: string,
   options: { follow: boolean; action: string },
-): Promise<LocalFile | undefined> {
+): LocalFile | undefined {
   try {
-    return await statLocal(path, options);
+    return statLocal(path, options);
   } catch (error) {
     if (error instanceof RustreError && error.code === "ENOENT") return undefined;
     throw error;

@@ -8,6 +8,7 @@ import { systemEnvironment } from "../../shared/platform.ts";
 import { Semaphore } from "../../shared/semaphore.ts";
 import type { FileSystem } from "../file_system.ts";
 import type { StreamOptions } from "./byte_streams.ts";
+import { TransferBuffers } from "./transfer_buffers.ts";
 import { TreeOperation, type TreeOptions } from "./tree_operation.ts";
 
 export interface TransferOptions extends TreeOptions {
@@ -46,8 +47,10 @@ export class Transfer extends TreeOperation {
   readonly layout: LayoutWish | undefined;
   /** Files at once. */
   readonly files = new Semaphore(limits.filesInFlight);
-  /** Data requests of all files at once. */
-  readonly requests = new Semaphore(limits.transferRequestsInFlight);
+  /** Of all files: the memory that the transfer takes. */
+  readonly buffers = new TransferBuffers();
+  /** Of the local files that it makes. */
+  readonly localOwner = { uid: Deno.uid(), gid: Deno.gid() };
   readonly #onProgress: TransferOptions["onProgress"];
   readonly #counts = { files: 0, directories: 0, symlinks: 0 };
   #expectedBytes = 0;
@@ -66,8 +69,13 @@ export class Transfer extends TreeOperation {
   }
 
   get streamOptions(): StreamOptions {
-    const { requests, signal } = this;
-    return { requests, signal, onMoved: (bytes) => this.moved(bytes) };
+    const { buffers, signal } = this;
+    return { buffers, signal, onMoved: (bytes) => this.moved(bytes) };
+  }
+
+  /** Whether local files are best sent by the connection itself. */
+  async isZeroCopy(): Promise<boolean> {
+    return await this.environment.transport.dataPath() === "zero-copy";
   }
 
   expect(bytes: number): void {

@@ -18,7 +18,7 @@ export async function upload(
   const { recursive = false } = options;
   const action = `upload "${source}"`;
   await transfer.entry(async () => {
-    const local = await statLocal(source, { follow: !recursive, action });
+    const local = statLocal(source, { follow: !recursive, action });
     if (local.type === "directory" && !recursive) throw isDirectory(action);
     await uploadEntry(transfer, { path: source, local }, destination);
   });

@@ -1,9 +1,11 @@
 // Uploads one regular file.
 
-import { RustreError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
+import type { OpenFile } from "../open_file.ts";
 import { writeFrom } from "./byte_streams.ts";
 import { localCall } from "./local_errors.ts";
 import { type LocalEntry, modeOfCopy } from "./local_files.ts";
+import { LocalSource } from "./local_source.ts";
 import type { Transfer } from "./transfer.ts";
 
 /** Uploads the regular file at `path`, of which `local` is known. */
@@ -13,36 +15,44 @@ export async function uploadFile(
   destination: string,
 ): Promise<void> {
   const { fileSystem, signal, replace, layout } = transfer;
-  using source = await localCall(`read "${path}"`, () => Deno.open(path));
   const { sizeBytes, atimeNs, mtimeNs } = local;
+  // Nothing is made remotely for a file that cannot be read.
+  using source = new LocalSource(path, sizeBytes);
   const mode = modeOfCopy(local, fileSystem.caller);
   const attributes = { mode, atimeNs, mtimeNs };
-  await using file = await fileSystem.create(destination, {
-    ...attributes,
-    replace,
-    layout,
-    signal,
-  });
+  const options = { ...attributes, replace, layout, signal };
+  await using file = await fileSystem.create(destination, options);
   // Files without a size, as those of /proc, are read until they end.
-  const expectedBytes = sizeBytes === 0 ? undefined : sizeBytes;
-  const options = { ...transfer.streamOptions, name: path, sizeBytes: expectedBytes };
-  const readBytes = await writeFrom(source, file, options);
-  await requireSameSize({ path, sizeBytes, readBytes }, source);
+  if (sizeBytes === 0) await writeUntilEnd(transfer, path, file);
+  else await writePieces(transfer, { source, sizeBytes }, file);
   await file.close({ signal });
   transfer.count("files");
 }
 
-/** A file that was cut or grew while it was read is not what anybody wanted to store. */
-async function requireSameSize(
-  { path, sizeBytes, readBytes }: { path: string; sizeBytes: number; readBytes: number },
-  source: Deno.FsFile,
+async function writePieces(
+  transfer: Transfer,
+  { source, sizeBytes }: { source: LocalSource; sizeBytes: number },
+  file: OpenFile,
 ): Promise<void> {
-  if (sizeBytes === 0) return;
-  const { size: nowBytes } = await localCall(`read "${path}"`, () => source.stat());
-  if (readBytes === sizeBytes && nowBytes === sizeBytes) return;
-  throw new RustreError(
-    "EBUSY",
-    `Cannot upload "${path}": its size changed from ${sizeBytes} to ${nowBytes} bytes ` +
-      "while it was read",
-  );
+  const { buffers, signal } = transfer;
+  const isZeroCopy = await transfer.isZeroCopy();
+  // What goes in one request takes its sync with it.
+  const sync = sizeBytes <= limits.transferBytes;
+  const range = { offsetBytes: 0, lengthBytes: sizeBytes };
+  await file.writePieces(range, async (piece) => {
+    const { lengthBytes } = piece;
+    if (isZeroCopy && lengthBytes > limits.syncIoBytesMax) {
+      await piece.write(source.fromFile(piece));
+    } else {
+      using buffer = await buffers.take(lengthBytes, signal);
+      await piece.write(source.throughBuffer(piece, buffer.bytes));
+    }
+    transfer.moved(lengthBytes);
+  }, { signal, sync });
+  source.requireEnd();
+}
+
+async function writeUntilEnd(transfer: Transfer, path: string, file: OpenFile): Promise<void> {
+  using source = await localCall(`read "${path}"`, () => Deno.open(path));
+  await writeFrom(source, file, { ...transfer.streamOptions, name: path });
 }

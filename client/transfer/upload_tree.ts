@@ -83,7 +83,7 @@ async function uploadChildren(
   for await (const { name } of localEntries(directory)) {
     await transfer.entry(async () => {
       const path = joinPath(directory, name);
-      const local = await statLocal(path, { follow: false, action: `upload "${path}"` });
+      const local = statLocal(path, { follow: false, action: `upload "${path}"` });
       const upload = async () => {
         await transfer.entry(() =>
           uploadEntry(transfer, { path, local }, joinPath(destination, name))

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { FileSystem } from "../../client/mod.ts";
-import { fileBytesMax } from "../../shared/layout.ts";
+import { fileBytesMax, objectId } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import { withCluster } from "../support/cluster.ts";
 
@@ -42,6 +42,33 @@ Deno.test("a file that is cut and grown again shows zeros, not its old bytes", a
       expected[length - 1] = 9;
       assert.deepEqual(await read(fileSystem, `/f${cut}`), expected);
     }
+  });
+});
+
+// A repair at the primary would otherwise bring back what is cut off the others already.
+Deno.test("a cut is carried out at the primary before the other replicas", async () => {
+  await withCluster({ osts: 3 }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    const wide = { stripeBytes, stripeCount: 1, replicas: 3 };
+    await using file = await fileSystem.create("/f", { layout: wide });
+    await file.write(0, pattern(10_000));
+    await file.close();
+    const { ino, layout: { targets } } = file.attributes;
+    const order: number[] = [];
+    for (const index of targets[0]!) {
+      const content = cluster.targets[index]!.disk.objects.get(objectId(ino, 0))!;
+      let { lengthBytes } = content;
+      Object.defineProperty(content, "lengthBytes", {
+        get: () => lengthBytes,
+        set: (length: number) => {
+          lengthBytes = length;
+          order.push(index);
+        },
+      });
+    }
+    await fileSystem.setAttributes("/f", { sizeBytes: 100 });
+    await cluster.eventually(() => order.length === 3);
+    assert.equal(order[0], targets[0]![0]);
   });
 });
 

@@ -2,7 +2,7 @@
 // clock that jumps. Hosts can be killed and started again; what they kept stays.
 
 import { Cluster } from "../../client/mod.ts";
-import type { FileSystem } from "../../client/mod.ts";
+import type { ClusterOptions, FileSystem } from "../../client/mod.ts";
 import { type MdsOptions, type RunningMds, startMds } from "../../mds/start.ts";
 import { type RunningMgs, startMgs } from "../../mgs/start.ts";
 import { MemoryTarget } from "../../oss/memory_store.ts";
@@ -123,8 +123,10 @@ export class TestCluster {
   connect(
     host = `client${this.#clients.length}`,
     environment: Partial<Environment> = {},
+    options: Partial<ClusterOptions> = {},
   ): Cluster {
     const cluster = new Cluster({
+      ...options,
       mgs: [mgsAddress],
       environment: { ...this.environment(host), ...environment },
     });

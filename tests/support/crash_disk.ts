@@ -1,6 +1,7 @@
 // A disk in memory that can lose power: the Files of an OST's file store, with what of it is on the
-// platters and what is only in the system's cache. Stricter than real file systems: a file's entry is
-// on disk only when its directory was synced, and of what was not synced any part may survive.
+// platters and what is only in the system's cache. Stricter than real file systems: the entry of a
+// file or directory is on disk only when the directory above was synced, and of what was not synced
+// any part may survive.
 
 import type { Files, OpenFile } from "../../oss/files.ts";
 import type { SeededRandom } from "./seeded_random.ts";
@@ -11,51 +12,76 @@ const sectorBytes = 512;
 /** The process or the machine ends here; nothing after it is carried out. */
 export class Crash extends Error {}
 
+/** What is synced: the bytes of a file, or the entries of a directory. */
+export type SyncedThing = "file" | "directory";
+
 type FileChange =
   | { kind: "write"; offsetBytes: number; bytes: Uint8Array<ArrayBuffer> }
   | { kind: "truncate"; lengthBytes: number };
 
-class Inode {
-  bytes = new Uint8Array(0);
-  synced = new Uint8Array(0);
-  unsynced: FileChange[] = [];
+class Content {
+  #buffer: Uint8Array<ArrayBuffer>;
+  #lengthBytes: number;
 
-  change(change: FileChange): void {
-    this.bytes = changed(this.bytes, change);
-    this.unsynced.push(change);
+  constructor(bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0)) {
+    this.#buffer = bytes;
+    this.#lengthBytes = bytes.length;
   }
 
-  sync(): void {
-    this.synced = this.bytes;
-    this.unsynced = [];
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return this.#buffer.subarray(0, this.#lengthBytes);
   }
 
-  losePower(random: SeededRandom): void {
-    let bytes = this.synced;
-    for (const change of this.unsynced) {
-      for (const part of partsOf(change)) {
-        if (random.below(3) > 0) bytes = changed(bytes, part);
-      }
+  apply(change: FileChange): void {
+    if (change.kind === "truncate") return this.#resize(change.lengthBytes);
+    const { offsetBytes, bytes } = change;
+    if (bytes.length === 0) return;
+    this.#resize(Math.max(this.#lengthBytes, offsetBytes + bytes.length));
+    this.#buffer.set(bytes, offsetBytes);
+  }
+
+  #resize(lengthBytes: number): void {
+    if (lengthBytes > this.#buffer.length) {
+      const larger = new Uint8Array(2 * lengthBytes);
+      larger.set(this.bytes);
+      this.#buffer = larger;
     }
-    this.bytes = this.synced = bytes;
-    this.unsynced = [];
+    this.#buffer.fill(0, lengthBytes, this.#lengthBytes);
+    this.#lengthBytes = lengthBytes;
   }
 }
 
-function changed(
-  before: Uint8Array<ArrayBuffer>,
-  change: FileChange,
-): Uint8Array<ArrayBuffer> {
-  if (change.kind === "truncate") {
-    const bytes = new Uint8Array(change.lengthBytes);
-    bytes.set(before.subarray(0, change.lengthBytes));
-    return bytes;
+class Inode {
+  now = new Content();
+  /** What the platters have. */
+  synced = new Uint8Array(0);
+  #unsynced: FileChange[] = [];
+
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return this.now.bytes;
   }
-  const { offsetBytes, bytes: written } = change;
-  const bytes = new Uint8Array(Math.max(before.length, offsetBytes + written.length));
-  bytes.set(before);
-  bytes.set(written, offsetBytes);
-  return bytes;
+
+  change(change: FileChange): void {
+    this.now.apply(change);
+    this.#unsynced.push(change);
+  }
+
+  sync(): void {
+    if (this.#unsynced.length > 0) this.synced = this.bytes.slice();
+    this.#unsynced = [];
+  }
+
+  losePower(random: SeededRandom): void {
+    const left = new Content(this.synced.slice());
+    for (const change of this.#unsynced) {
+      for (const part of partsOf(change)) {
+        if (random.below(3) > 0) left.apply(part);
+      }
+    }
+    this.now = left;
+    this.synced = left.bytes.slice();
+    this.#unsynced = [];
+  }
 }
 
 function* partsOf(change: FileChange): Generator<FileChange> {
@@ -69,24 +95,36 @@ function* partsOf(change: FileChange): Generator<FileChange> {
   }
 }
 
+/** What a name leads to. */
+type Node = Inode | "directory";
+
 /** A change of names: each takes effect as a whole. */
-type NameChange = { directory: string; from?: string; to?: string; inode?: Inode };
+interface NameChange {
+  readonly directory: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly node?: Node;
+}
 
 export class CrashDisk implements Files {
   /** Operations so far that change something or bring it to disk. */
   operations = 0;
   /** The operation that does not happen, nor any after it. */
   crashAt = Infinity;
+  /** Whether a sync is a lie: it reports success and brings nothing to disk. */
+  lies: (thing: SyncedThing, path: string) => boolean = () => false;
   bootId = (): string => this.#boots.toString(16).padStart(32, "0");
   readonly #random: SeededRandom;
   #boots = 0;
-  #names = new Map<string, Inode>();
-  #syncedNames = new Map<string, Inode>();
+  #names: Map<string, Node>;
+  #syncedNames: Map<string, Node>;
   #unsyncedNames: NameChange[] = [];
-  #directories = new Set<string>();
 
-  constructor(random: SeededRandom) {
+  /** `root` is a directory that is there. */
+  constructor(random: SeededRandom, root: string) {
     this.#random = random;
+    this.#names = new Map([[root, "directory"]]);
+    this.#syncedNames = new Map(this.#names);
   }
 
   /** The process has ended; the system goes on. */
@@ -97,12 +135,17 @@ export class CrashDisk implements Files {
   /** The machine has lost power and starts again. */
   losePower(): void {
     const names = new Map(this.#syncedNames);
-    for (const { from, to, inode } of this.#unsyncedNames) {
-      if (this.#random.below(2) === 0) continue;
-      if (from !== undefined) names.delete(from);
-      if (to !== undefined) names.set(to, inode!);
+    for (const change of this.#unsyncedNames) {
+      if (this.#random.below(2) > 0) changeNames(names, change);
     }
-    for (const inode of new Set(names.values())) inode.losePower(this.#random);
+    for (const name of [...names.keys()].sort()) {
+      // What was in a directory that is lost is lost.
+      const above = directoryOf(name);
+      if (above !== "" && names.get(above) !== "directory") names.delete(name);
+    }
+    for (const node of new Set(names.values())) {
+      if (node !== "directory") node.losePower(this.#random);
+    }
     this.#names = names;
     this.#syncedNames = new Map(names);
     this.#unsyncedNames = [];
@@ -110,85 +153,83 @@ export class CrashDisk implements Files {
     this.endProcess();
   }
 
-  /** Flips a bit of what is stored, as a disk that decays. */
+  /** Changes a byte of what is stored, as a disk that decays. */
   corrupt(path: string, offsetBytes: number): void {
     const inode = this.#names.get(path);
-    if (!inode || inode.bytes.length <= offsetBytes) throw new Error(`"${path}" has no such byte`);
-    const bytes = inode.bytes.slice();
-    bytes[offsetBytes]! ^= 1;
-    inode.bytes = inode.synced = bytes;
+    if (!(inode instanceof Inode) || inode.bytes.length <= offsetBytes) {
+      throw new Error(`"${path}" has no such byte`);
+    }
+    inode.bytes[offsetBytes]! ^= 1;
+    if (offsetBytes < inode.synced.length) inode.synced[offsetBytes]! ^= 1;
   }
 
+  /** Of files, in order. */
   paths(): string[] {
-    return [...this.#names.keys()].sort();
+    return [...this.#names].filter(([, node]) => node !== "directory").map(([path]) => path).sort();
   }
 
   // ── Files ────────────────────────────────────────────────────────────────────────────────────
 
   open(path: string): OpenFile | undefined {
-    const inode = this.#names.get(path);
-    return inode && new CrashFile(this, inode);
+    const node = this.#names.get(path);
+    return node instanceof Inode ? new CrashFile(this, path, node) : undefined;
   }
 
   create(path: string): OpenFile | undefined {
     if (this.#names.has(path)) return undefined;
-    if (!this.#directories.has(directoryOf(path))) {
+    if (!this.#names.has(directoryOf(path))) {
       throw Object.assign(new Error(`ENOENT: ${path}`), { code: "ENOENT" });
     }
     this.step();
-    const inode = new Inode();
-    this.#changeNames({ directory: directoryOf(path), to: path, inode });
-    return new CrashFile(this, inode);
+    const node = new Inode();
+    this.#change({ directory: directoryOf(path), to: path, node });
+    return new CrashFile(this, path, node);
   }
 
-  /** Directories are on disk at once: there are few, made once. */
   makeDirectory(path: string): boolean {
-    const isNew = !this.#directories.has(path);
-    this.#directories.add(path);
-    return isNew;
+    if (this.#names.has(path)) return false;
+    this.step();
+    this.#change({ directory: directoryOf(path), to: path, node: "directory" });
+    return true;
   }
 
-  list(path: string): Promise<string[]> {
-    const below = [...this.#names.keys(), ...this.#directories]
-      .filter((each) => directoryOf(each) === path);
-    return Promise.resolve(below.map((each) => each.slice(path.length + 1)));
+  async list(path: string): Promise<string[]> {
+    await this.moment();
+    const below = [...this.#names.keys()].filter((each) => directoryOf(each) === path);
+    return below.map((each) => each.slice(path.length + 1));
   }
 
   lengthOf(path: string): number | undefined {
-    return this.#names.get(path)?.bytes.length ?? (this.#directories.has(path) ? 0 : undefined);
+    const node = this.#names.get(path);
+    return node instanceof Inode ? node.bytes.length : node && 0;
   }
 
-  // deno-lint-ignore require-await -- a crash must be a rejection
   async remove(path: string): Promise<boolean> {
+    await this.moment();
     return this.removeSync(path);
   }
 
   removeSync(path: string): boolean {
     if (!this.#names.has(path)) return false;
     this.step();
-    this.#changeNames({ directory: directoryOf(path), from: path });
+    this.#change({ directory: directoryOf(path), from: path });
     return true;
   }
 
   rename(from: string, to: string): void {
     this.step();
-    const inode = this.#names.get(from);
-    if (!inode) throw Object.assign(new Error(`ENOENT: ${from}`), { code: "ENOENT" });
-    this.#changeNames({ directory: directoryOf(to), from, to, inode });
+    const node = this.#names.get(from);
+    if (!node) throw Object.assign(new Error(`ENOENT: ${from}`), { code: "ENOENT" });
+    this.#change({ directory: directoryOf(to), from, to, node });
   }
 
-  // deno-lint-ignore require-await -- a crash must be a rejection
   async syncDirectory(path: string): Promise<void> {
+    await this.moment();
     this.step();
-    const [synced, rest] = [[] as NameChange[], [] as NameChange[]];
-    for (const change of this.#unsyncedNames) {
-      (change.directory === path ? synced : rest).push(change);
-    }
-    for (const { from, to, inode } of synced) {
-      if (from !== undefined) this.#syncedNames.delete(from);
-      if (to !== undefined) this.#syncedNames.set(to, inode!);
-    }
-    this.#unsyncedNames = rest;
+    if (this.lies("directory", path)) return;
+    const synced = this.#unsyncedNames.filter(({ directory }) => directory === path);
+    for (const change of synced) changeNames(this.#syncedNames, change);
+    this.#unsyncedNames = this.#unsyncedNames.filter(({ directory }) => directory !== path);
   }
 
   async syncTogether(files: readonly OpenFile[]): Promise<void> {
@@ -199,22 +240,32 @@ export class CrashDisk implements Files {
     return { capacityBytes: 2 ** 40, freeBytes: 2 ** 40 };
   }
 
+  // ── for its files ────────────────────────────────────────────────────────────────────────────
+
   step(): void {
     this.operations++;
     if (this.operations >= this.crashAt) throw new Crash(`crash at operation ${this.operations}`);
   }
 
-  #changeNames(change: NameChange): void {
-    const { from, to, inode } = change;
-    if (from !== undefined) this.#names.delete(from);
-    if (to !== undefined) this.#names.set(to, inode!);
-    this.#unsyncedNames.push(change);
+  /** What runs on other threads takes some time, so that others come in between. */
+  async moment(): Promise<void> {
+    for (let turns = 1 + this.#random.below(6); turns > 0; turns--) await undefined;
   }
 
   /** A write that the crash cuts short has put a part of its bytes into the cache. */
   partOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     return bytes.slice(0, this.#random.below(bytes.length + 1));
   }
+
+  #change(change: NameChange): void {
+    changeNames(this.#names, change);
+    this.#unsyncedNames.push(change);
+  }
+}
+
+function changeNames(names: Map<string, Node>, { from, to, node }: NameChange): void {
+  if (from !== undefined) names.delete(from);
+  if (to !== undefined) names.set(to, node!);
 }
 
 function directoryOf(path: string): string {
@@ -225,10 +276,12 @@ class CrashFile implements OpenFile {
   readonly lengthBytes: number;
   readonly descriptor = undefined;
   readonly #disk: CrashDisk;
+  readonly #path: string;
   readonly #inode: Inode;
 
-  constructor(disk: CrashDisk, inode: Inode) {
+  constructor(disk: CrashDisk, path: string, inode: Inode) {
     this.#disk = disk;
+    this.#path = path;
     this.#inode = inode;
     this.lengthBytes = inode.bytes.length;
   }
@@ -240,7 +293,7 @@ class CrashFile implements OpenFile {
   }
 
   async read(into: Uint8Array, offsetBytes: number): Promise<number> {
-    await Promise.resolve();
+    await this.#disk.moment();
     return this.readSync(into, offsetBytes);
   }
 
@@ -258,20 +311,20 @@ class CrashFile implements OpenFile {
   }
 
   async write(bytes: Uint8Array, offsetBytes: number): Promise<number> {
-    await Promise.resolve();
+    await this.#disk.moment();
     return this.writeSync(bytes, offsetBytes);
   }
 
-  // deno-lint-ignore require-await -- a crash must be a rejection
   async truncate(lengthBytes: number): Promise<void> {
+    await this.#disk.moment();
     this.#disk.step();
     this.#inode.change({ kind: "truncate", lengthBytes });
   }
 
-  // deno-lint-ignore require-await -- a crash must be a rejection
   async sync(): Promise<void> {
+    await this.#disk.moment();
     this.#disk.step();
-    this.#inode.sync();
+    if (!this.#disk.lies("file", this.#path)) this.#inode.sync();
   }
 
   close(): void {}

@@ -4,6 +4,8 @@
 import { fileURLToPath } from "node:url";
 
 const mainPath = fileURLToPath(import.meta.resolve("../../main.ts"));
+/** Its workers can be killed. */
+const mortalMainPath = fileURLToPath(import.meta.resolve("./mortal_main.ts"));
 
 export interface RustreProcess extends AsyncDisposable {
   readonly pid: number;
@@ -27,15 +29,26 @@ export interface CommandResult {
 /** `prefix`: a program, with its arguments, that runs what follows, as `ip netns exec NAME`. */
 interface CommandPrefix {
   readonly prefix?: readonly string[];
+  /** Each SIGUSR2 kills one of its workers; see mortal_main.ts. */
+  readonly mortal?: boolean;
 }
 
 function command(
   args: readonly string[],
-  { prefix = [], ...options }: Deno.CommandOptions & CommandPrefix,
+  { prefix = [], mortal = false, ...options }: Deno.CommandOptions & CommandPrefix,
 ): Deno.Command {
-  const deno = [Deno.execPath(), "run", "--quiet", "--no-check", "--allow-all", mainPath];
+  const main = mortal ? mortalMainPath : mainPath;
+  const deno = [Deno.execPath(), "run", "--quiet", "--no-check", "--allow-all", main];
   const [program, ...rest] = [...prefix, ...deno, ...args];
   return new Deno.Command(program!, { args: rest, ...options });
+}
+
+/** Starts rustre with these arguments, and does no more. */
+export function spawnRustre(
+  args: readonly string[],
+  options: Deno.CommandOptions & CommandPrefix = {},
+): Deno.ChildProcess {
+  return command(args, options).spawn();
 }
 
 /** Starts a server and waits for its ready line. Rejects with what it said where it ends instead. */

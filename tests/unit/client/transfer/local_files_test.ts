@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
 import fc from "fast-check";
 import { localError } from "../../../../client/transfer/local_errors.ts";
 import {
@@ -8,7 +9,7 @@ import {
   readLocalLink,
   statLocal,
 } from "../../../../client/transfer/local_files.ts";
-import { setTimes } from "../../../../client/transfer/local_times.ts";
+import { setTimes, setTimesOf } from "../../../../client/transfer/local_times.ts";
 import { temporaryPath } from "../../../../client/transfer/temporary_path.ts";
 import type { RustreError } from "../../../../shared/errors.ts";
 import { SeededRandom } from "../../../support/seeded_random.ts";
@@ -97,13 +98,18 @@ Deno.test("times of local files go there and back to the nanosecond, links' own 
     const linkTimes = { atimeNs: 5n, mtimeNs: 999_999_999n };
     await setTimes(`${directory}/file`, times);
     await setTimes(`${directory}/link`, linkTimes);
-    const file = await statLocal(`${directory}/file`, describe);
-    const link = await statLocal(`${directory}/link`, describe);
+    const file = statLocal(`${directory}/file`, describe);
+    const link = statLocal(`${directory}/link`, describe);
     assert.deepEqual([file.atimeNs, file.mtimeNs], [times.atimeNs, times.mtimeNs]);
     assert.deepEqual([link.atimeNs, link.mtimeNs], [linkTimes.atimeNs, linkTimes.mtimeNs]);
-    const followed = await statLocal(`${directory}/link`, { ...describe, follow: true });
+    const followed = statLocal(`${directory}/link`, { ...describe, follow: true });
     assert.deepEqual([followed.type, followed.mtimeNs], ["file", times.mtimeNs]);
     await assert.rejects(setTimes(`${directory}/none`, times), { code: "ENOENT" });
+    const descriptor = fs.openSync(`${directory}/file`, "r+");
+    setTimesOf(descriptor, linkTimes);
+    fs.closeSync(descriptor);
+    const open = statLocal(`${directory}/file`, describe);
+    assert.deepEqual([open.atimeNs, open.mtimeNs], [linkTimes.atimeNs, linkTimes.mtimeNs]);
   }));
 
 Deno.test("statLocal() says what a file is, and what is wrong with its name", () =>
@@ -113,10 +119,10 @@ Deno.test("statLocal() says what a file is, and what is wrong with its name", ()
     const { code } = await new Deno.Command("sh", { args: ["-c", script], cwd: directory })
       .output();
     assert.equal(code, 0);
-    assert.equal((await statLocal(`${directory}/fifo`, describe)).type, "other");
-    assert.equal((await statLocal(`${directory}/dir`, describe)).type, "directory");
-    assert.equal((await statLocal(`${directory}/good\uFFFD`, describe)).type, "file");
-    await assert.rejects(statLocal(`${directory}/bad\uFFFD`, describe), {
+    assert.equal(statLocal(`${directory}/fifo`, describe).type, "other");
+    assert.equal(statLocal(`${directory}/dir`, describe).type, "directory");
+    assert.equal(statLocal(`${directory}/good\uFFFD`, describe).type, "file");
+    assert.throws(() => statLocal(`${directory}/bad\uFFFD`, describe), {
       code: "EINVAL",
       message: "Cannot look: its name is not valid UTF-8",
     });

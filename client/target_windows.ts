@@ -1,0 +1,89 @@
+// Bounds what this client has under way to each OST: one that is slow takes its own room, not that
+// of the others. Waiting is done here, before anything is held for a request.
+
+import { interrupted } from "../shared/deadline.ts";
+import { limits } from "../shared/limits.ts";
+import { Semaphore } from "../shared/semaphore.ts";
+
+/** Things to do at one OST, in order. */
+export interface TargetLane<Item extends { readonly lengthBytes: number }> {
+  readonly targetIndex: number;
+  readonly items: Iterable<Item>;
+}
+
+/** What the lanes of one {@link TargetWindows.each} share. */
+interface Run {
+  readonly signal: AbortSignal | undefined;
+  failed: { readonly error: unknown } | undefined;
+}
+
+export class TargetWindows {
+  readonly #rooms = new Map<number, Semaphore>();
+
+  /** Bytes that count as under way to an OST. */
+  inUseBytes(targetIndex: number): number {
+    return this.#rooms.get(targetIndex)?.inUse ?? 0;
+  }
+
+  /**
+   * Runs `task` on each item, the lanes side by side, each in order and as soon as its OST has room.
+   * After a failure or the signal no further one begins. Rejects with the first failure, when all
+   * that began have settled.
+   */
+  async each<Item extends { readonly lengthBytes: number }>(
+    lanes: Iterable<TargetLane<Item>>,
+    signal: AbortSignal | undefined,
+    task: (item: Item) => Promise<void>,
+  ): Promise<void> {
+    const run: Run = { signal, failed: undefined };
+    await Promise.all(Array.from(lanes, (lane) => this.#runLane(lane, run, task)));
+    // The lanes have set it, which the compiler does not see.
+    const { failed } = run as Run;
+    if (failed) throw failed.error;
+  }
+
+  async #runLane<Item extends { readonly lengthBytes: number }>(
+    { targetIndex, items }: TargetLane<Item>,
+    run: Run,
+    task: (item: Item) => Promise<void>,
+  ): Promise<void> {
+    const room = this.#roomOf(targetIndex);
+    const underWay = new Set<Promise<void>>();
+    for (const item of items) {
+      const units = Math.max(item.lengthBytes, limits.targetWindowRequestBytes);
+      if (!(await enter(room, units, run))) break;
+      const running = task(item)
+        .catch((error) => void (run.failed ??= { error }))
+        .finally(() => {
+          room.release(units);
+          underWay.delete(running);
+        });
+      underWay.add(running);
+    }
+    await Promise.all(underWay);
+  }
+
+  #roomOf(targetIndex: number): Semaphore {
+    let room = this.#rooms.get(targetIndex);
+    if (!room) this.#rooms.set(targetIndex, room = new Semaphore(limits.targetWindowBytes));
+    return room;
+  }
+}
+
+/** Waits for room; `false`, and no room taken, where the run has failed by then. */
+async function enter(room: Semaphore, units: number, run: Run): Promise<boolean> {
+  const { signal } = run;
+  if (signal?.aborted) run.failed ??= { error: interrupted(signal) };
+  if (run.failed) return false;
+  if (room.tryAcquire(units)) return true;
+  try {
+    await room.acquire(units, signal);
+  } catch {
+    // Only the signal ends the wait.
+    run.failed ??= { error: interrupted(signal!) };
+    return false;
+  }
+  if (!run.failed) return true;
+  room.release(units);
+  return false;
+}
