@@ -16,8 +16,11 @@ export class SleepingClock implements Clock {
     return 1_700_000_000_000 + this.#nowMs;
   }
 
+  /** Passes each time that somebody looks: to what is measured, everything is so slow. */
+  slowStepMs = 0;
+
   monotonicMs(): number {
-    return this.#nowMs;
+    return this.#nowMs += this.slowStepMs;
   }
 
   setTimer(callback: () => void, delayMs: number): () => void {

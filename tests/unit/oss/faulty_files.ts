@@ -13,8 +13,10 @@ export class FaultyFiles implements Files {
   writeGate: Promise<void> = Promise.resolve();
   writesAtGate = 0;
   /** The error of an operation on a path, where it is to fail. */
-  failure: (operation: "sync" | "write" | "remove" | "create", path: string) => string | undefined =
-    () => undefined;
+  failure: (
+    operation: "sync" | "write" | "remove" | "create" | "rename",
+    path: string,
+  ) => string | undefined = () => undefined;
 
   open(path: string): OpenFile | undefined {
     const file = localFiles.open(path);
@@ -52,6 +54,20 @@ export class FaultyFiles implements Files {
     return localFiles.syncDirectory(path);
   }
 
+  async syncTogether(files: readonly OpenFile[]): Promise<void> {
+    for (const file of files) await file.sync();
+  }
+
+  removeSync(path: string): boolean {
+    this.check("remove", path);
+    return localFiles.removeSync(path);
+  }
+
+  rename(from: string, to: string): void {
+    this.check("rename", to);
+    localFiles.rename(from, to);
+  }
+
   space(path: string): { capacityBytes: number; freeBytes: number } {
     return localFiles.space(path);
   }
@@ -80,6 +96,10 @@ class FaultyFile implements OpenFile {
 
   get lengthBytes(): number {
     return this.#file.lengthBytes;
+  }
+
+  get descriptor(): number | undefined {
+    return this.#file.descriptor;
   }
 
   readSync(into: Uint8Array, offsetBytes: number): number {
