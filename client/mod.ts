@@ -6,9 +6,12 @@ export {
   type CallOptions,
   type EntryWithAttributes,
   FileSystem,
+  type ListedAttributes,
   type NewFileOptions,
   type WriteFileOptions,
 } from "./file_system.ts";
+export type { FileBytes, PieceToRead, PieceToWrite } from "./file_pieces.ts";
+export { type ContentOf, contentOfBytes, type PieceContent } from "./object_client.ts";
 export type { IntegrityCounts } from "./object_parts.ts";
 export type {
   ScrubFinding,

@@ -1,6 +1,7 @@
 // One open file: reads and writes of any range, sync, close. A new file appears under its name only
 // when it is closed; an existing one changes as it is written, and its size when it is synced.
 
+import { assert } from "../shared/assert.ts";
 import { interrupted } from "../shared/deadline.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { fileBytesMax, objectCount, type Piece } from "../shared/layout.ts";
@@ -151,6 +152,8 @@ export class OpenFile implements AsyncDisposable {
   ): Promise<void> {
     this.#requireOpen("read");
     const dataBytes = Math.min(this.#dataEndBytes, this.sizeBytes);
+    // Once there is room for a piece, nobody waits for more of it.
+    if (!this.#holes.areFilled(0, dataBytes)) await this.#fillHoles(this.#dataEndBytes, signal);
     await this.#inWindows({ offsetBytes: 0, lengthBytes: dataBytes }, signal, (piece) => {
       const { offsetInFileBytes: offsetBytes, lengthBytes } = piece;
       const read = (buffer: Uint8Array) =>
@@ -297,6 +300,8 @@ export class OpenFile implements AsyncDisposable {
     if (this.#options.mode !== "read") return false;
     const attributes = await this.#refresh(signal);
     this.#attributes = { ...attributes, layout: this.#objects.layout };
+    // Whoever has written to it since has filled it.
+    this.#holes.filledBelow(attributes.dataEndBytes);
     return attributes.dataEndBytes < dataEndBytes;
   }
 
@@ -398,6 +403,7 @@ export class OpenFile implements AsyncDisposable {
   }
 
   #fillHoles(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
+    assert(this.#options.mode !== "read", "what a reader lacks is lost, and no hole");
     return named(`write to "${this.path}"`, () => this.#holes.fill(endBytes, signal));
   }
 

@@ -47,6 +47,8 @@ interface Failure {
 
 export class ReplicaReader {
   readonly #options: ReplicaReaderOptions;
+  /** Copies whose damage was reported: a bad disk has a lot of it. */
+  readonly #reported = new Set<string>();
 
   constructor(options: ReplicaReaderOptions) {
     this.#options = options;
@@ -120,9 +122,17 @@ export class ReplicaReader {
 
   #noticeFailure(read: PieceRead, { target, error }: Failure): void {
     if (error.code !== "DATA_CORRUPT") return;
-    this.#options.counts.damagedCopies++;
-    const fields = { ...whereOf(read, target), reason: error.message };
-    this.#options.log.warn("A copy of an object is damaged", fields);
+    const { counts, log } = this.#options;
+    counts.damagedCopies++;
+    const where = whereOf(read, target);
+    const fields = { ...where, reason: error.message };
+    const key = `${where.object} ${target.index}`;
+    if (this.#reported.has(key)) {
+      log.debug("A copy of an object is damaged", fields);
+      return;
+    }
+    if (this.#reported.size < limits.damagedCopiesReported) this.#reported.add(key);
+    log.warn("A copy of an object is damaged", fields);
   }
 
   /**

@@ -29,6 +29,7 @@ export class Session {
   readonly #log: Logger;
   readonly #stop = new AbortController();
   #opening: Promise<void> | undefined;
+  #isOpen = false;
   #renewal: Periodic | undefined;
   #over = false;
   /** On the monotonic clock, the begin of the last call that opened or renewed it. */
@@ -110,6 +111,7 @@ export class Session {
 
   async #ensureOpen(signal: AbortSignal | undefined): Promise<void> {
     if (this.#over) throw sessionOver();
+    if (this.#isOpen) return;
     // Several wait for it: the signal of one does not end it for the others.
     this.#opening ??= this.#open().catch((error) => {
       this.#opening = undefined;
@@ -124,6 +126,7 @@ export class Session {
     await this.#calls.open(this.#clientId, this.#stop.signal);
     this.#renewedAtMs = startedMs;
     if (this.#over) return;
+    this.#isOpen = true;
     this.#renewal = new Periodic({
       clock: this.#environment.clock,
       intervalMs: limits.sessionRenewMs,

@@ -214,10 +214,12 @@ export class FileObjectStore implements ObjectStore {
     const what = `${action} ${this.#nameOf(object)}`;
     try {
       await this.#checkpointer.room();
+      // All that are not in use wait for a checkpoint.
+      if (!this.#table.makeRoomFor(object)) await this.#checkpointer.run();
     } catch (error) {
       throw this.#errorOf(what, error);
     }
-    const open = await this.#use(action, object, how);
+    const open = this.#use(action, object, how);
     if (!open) return;
     const { isDirty: wasDirty, lastLsn } = open;
     try {
@@ -239,7 +241,7 @@ export class FileObjectStore implements ObjectStore {
   /** What objects have in the journal needs no more than its sync, however many they are. */
   async #sync(objects: readonly ObjectId[]): Promise<void> {
     await forEachConcurrently([...new Set(objects)], limits.fileOperationsMax, async (object) => {
-      const open = await this.#use("sync", object, "find");
+      const open = this.#use("sync", object, "find");
       if (!open) throw missingObject("sync", this.#where(object));
       try {
         await this.#confirm(open, open.filledLsn);
@@ -255,15 +257,20 @@ export class FileObjectStore implements ObjectStore {
   async #confirm(open: StoredObject, filledLsn: Lsn): Promise<void> {
     const { object } = open;
     if (open.confirmedLsn >= filledLsn) return;
+    const what = `sync ${this.#nameOf(object)}`;
     try {
       await this.#inRoom(() => open.syncFile());
       await this.#inRoom(() => this.#directories.makeDurable(prefixOfObject(object)));
     } catch (error) {
       this.#failed.add(object, reasonOf(error).reason);
-      throw this.#errorOf(`sync ${this.#nameOf(object)}`, error);
+      throw this.#errorOf(what, error);
     }
     if (open.confirmedLsn >= filledLsn) return;
-    this.#parts.journal.append({ kind: "confirm", object, position: filledLsn });
+    try {
+      this.#parts.journal.append({ kind: "confirm", object, position: filledLsn });
+    } catch (error) {
+      throw this.#errorOf(what, error);
+    }
     open.confirmedLsn = filledLsn;
   }
 
@@ -285,7 +292,7 @@ export class FileObjectStore implements ObjectStore {
   ): Promise<ObjectData> {
     return this.#operation(async () => {
       const range = { offsetBytes, lengthBytes };
-      const open = await this.#use("read", object, "find");
+      const open = this.#use("read", object, "find");
       if (!open) throw missingBytes(this.#where(object), range, undefined);
       const release = () => this.#table.release(open);
       try {
@@ -303,7 +310,7 @@ export class FileObjectStore implements ObjectStore {
 
   verify(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<DamagedRange[]> {
     return this.#operation(async () => {
-      const open = await this.#use("verify", object, "find");
+      const open = this.#use("verify", object, "find");
       if (!open) throw missingObject("verify", this.#where(object));
       try {
         return await damagedBlocks(open, { offsetBytes, lengthBytes });
@@ -316,8 +323,8 @@ export class FileObjectStore implements ObjectStore {
   }
 
   stat(object: ObjectId): Promise<number | undefined> {
-    return this.#operation(async () => {
-      const open = await this.#use("stat", object, "find");
+    return this.#operation(() => {
+      const open = this.#use("stat", object, "find");
       if (!open) return undefined;
       this.#table.release(open);
       return open.lengthBytes;
@@ -411,7 +418,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   /** Runs what a caller asked for, unless the store is closed; close() waits for it. */
-  async #operation<T>(run: () => Promise<T>): Promise<T> {
+  async #operation<T>(run: () => T | Promise<T>): Promise<T> {
     if (this.#closing) {
       throw new RustreError("SHUTTING_DOWN", `OST ${this.#options.targetIndex} is stopping`);
     }
@@ -427,18 +434,10 @@ export class FileObjectStore implements ObjectStore {
   // ── shared steps ─────────────────────────────────────────────────────────────────────────────
 
   /** The open object, to be released; `undefined` where it is to be found and is not there. */
-  async #use(
-    action: string,
-    object: ObjectId,
-    how: "find" | "make",
-  ): Promise<StoredObject | undefined> {
+  #use(action: string, object: ObjectId, how: "find" | "make"): StoredObject | undefined {
     this.#failed.check(action, this.#where(object));
     try {
-      if (this.#table.needsRoomFor(object) && !this.#table.makeRoom()) {
-        // All that are not in use wait for a checkpoint.
-        await this.#checkpointer.run();
-        this.#table.makeRoom();
-      }
+      this.#table.makeRoomFor(object);
       const open = this.#table.use(object);
       if (open.exists || how === "make") return open;
       this.#table.release(open);

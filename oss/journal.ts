@@ -38,6 +38,9 @@ export const segmentHeaderBytes = 2 * headerCopyBytes;
 /** Data up to this is copied next to its record, so that one write takes both. */
 const inlineBytesMax = 64 * 1024;
 
+/** In the place of a record's beginning. */
+const noRecord = new Uint8Array(8);
+
 export interface Segment {
   readonly path: string;
   readonly file: OpenFile;
@@ -135,7 +138,12 @@ export class Journal {
     const recordBytes = head.length + lengthBytes;
     const positionBytes = segment.endBytes + head.length;
     this.#unsynced.add(segment);
-    writeRecord(segment, head, data);
+    try {
+      writeRecord(segment, head, data);
+    } catch (error) {
+      leaveNoRecord(segment);
+      throw error;
+    }
     segment.endBytes += recordBytes + paddingBytes(recordBytes);
     this.#nextLsn++;
     return { lsn, bytes: { segment, positionBytes, lengthBytes } };
@@ -242,6 +250,19 @@ function writeRecord(segment: Segment, head: Uint8Array, data: Uint8Array | unde
   // The head last: without it there is no record.
   writeAll(file, data, endBytes + head.length);
   writeAll(file, head, endBytes);
+}
+
+/**
+ * A record that was written in part might be whole, where the rest of it is there already. If the
+ * disk does not take this either, the next record comes to stand there; only a crash before that
+ * would find the change, which its sender was told has failed, and may have sent again.
+ */
+function leaveNoRecord({ file, endBytes }: Segment): void {
+  try {
+    writeAll(file, noRecord, endBytes);
+  } catch {
+    // The first error is the one to be told.
+  }
 }
 
 export function writeAll(file: OpenFile, bytes: Uint8Array, offsetBytes: number): void {

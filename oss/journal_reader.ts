@@ -133,14 +133,13 @@ function unusedAfter({ segment, records }: ReadSegment): Lsn {
  */
 function inSequence(found: readonly ReadSegment[], needed: Lsn): FoundRecord[] {
   const records: FoundRecord[] = [];
-  const needs = found.filter(({ segment }) => segment.firstLsn >= needed);
   let nextLsn = needed;
-  for (const each of needs) {
+  for (const each of found) {
     if (each.segment.firstLsn !== nextLsn) continue;
     records.push(...each.records);
     nextLsn += each.records.length;
   }
-  for (const { segment, records: own, laterDurableLsn } of needs) {
+  for (const { segment, records: own, laterDurableLsn } of found) {
     const durableLsn = Math.max(laterDurableLsn, own.at(-1)?.durableLsn ?? 0);
     if (durableLsn >= nextLsn) throw damaged(segment);
   }
@@ -239,6 +238,6 @@ function damaged({ path, endBytes }: Segment): RustreError {
   return new RustreError(
     "STORE_FORMAT",
     `Cannot read the journal "${path}": it is damaged at ${endBytes}, so changes that were ` +
-      "acknowledged are missing; give the OST an empty directory",
+      "acknowledged are missing; check its disk, and if it stays so, take the OST for lost",
   );
 }

@@ -56,13 +56,9 @@ export class ObjectTable {
 
   // ── open objects ─────────────────────────────────────────────────────────────────────────────
 
-  /** Whether {@link makeRoom} must be tried before another object is opened. */
-  needsRoomFor(object: ObjectId): boolean {
-    return this.#cache.full && !this.#cache.peek(object);
-  }
-
-  /** Closes objects that nobody uses; tells whether there is room now. */
-  makeRoom(): boolean {
+  /** Closes objects that nobody uses, if another is to be opened; tells whether there is room. */
+  makeRoomFor(object: ObjectId): boolean {
+    if (!this.#cache.full || this.#cache.peek(object)) return true;
     this.#cache.makeRoom();
     return !this.#cache.full;
   }

@@ -4,7 +4,6 @@
 
 import { blockBytes, checksumOf, noChecksum } from "../shared/checksums.ts";
 import type { Random } from "../shared/environment.ts";
-import { RustreError } from "../shared/errors.ts";
 import { parseObjectId } from "../shared/layout.ts";
 import type { ObjectId } from "../shared/model.ts";
 import type { Files } from "./files.ts";

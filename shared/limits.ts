@@ -288,6 +288,8 @@ export const limits = {
   clientRepairsMax: 256,
   /** How long a client that closes waits for its repairs. */
   clientRepairsCloseMs: 5_000,
+  /** Damaged copies that a client reports as warnings once, and from then on for debugging only. */
+  damagedCopiesReported: 1024,
   /** How often a get begins again with a file that was replaced while it was read. */
   downloadRestartsMax: 3,
   /** Attributes of a listing that is not older are taken for those at the opening of a file. */

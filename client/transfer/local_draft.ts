@@ -30,7 +30,7 @@ export class LocalDraft implements Disposable {
   readonly #descriptor: number;
   /** `undefined` where it has none. */
   #temporaryPath: string | undefined;
-  #state: "open" | "published" | "dropped" = "open";
+  #isOpen = true;
 
   private constructor(
     path: string,
@@ -100,23 +100,32 @@ export class LocalDraft implements Disposable {
       setTimesOf(this.#descriptor, attributes);
     });
     const { replace, random } = this.#options;
-    if (replace && this.#temporaryPath === undefined) {
+    if (this.#temporaryPath === undefined && replace) {
       // Only what has a name can take the place of another.
       const temporary = temporaryPath(this.#path, random);
       this.#link(temporary);
       this.#temporaryPath = temporary;
     }
     if (this.#temporaryPath === undefined) this.#link(this.#path);
-    else giveName(this.#temporaryPath, this.#path, { replace });
-    this.#state = "published";
-    fs.closeSync(this.#descriptor);
+    // A network's file system says at the close what it could not write.
+    this.#call("write", () => this.#close());
+    if (this.#temporaryPath !== undefined) giveName(this.#temporaryPath, this.#path, { replace });
+    this.#temporaryPath = undefined;
   }
 
   [Symbol.dispose](): void {
-    if (this.#state !== "open") return;
-    this.#state = "dropped";
-    fs.closeSync(this.#descriptor);
+    try {
+      this.#close();
+    } catch {
+      // What is dropped need not be on a disk.
+    }
     if (this.#temporaryPath !== undefined) removeTemporary(this.#temporaryPath);
+  }
+
+  #close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    fs.closeSync(this.#descriptor);
   }
 
   /** Names the file that has no name. */

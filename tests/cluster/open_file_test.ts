@@ -253,3 +253,21 @@ Deno.test("read() of a file that was removed since it was opened says so", async
     });
   });
 });
+
+Deno.test("a reader of a file that has grown and lost bytes makes no zeros of them", async () => {
+  const uncheckedBecause = "an object is lost";
+  await withCluster({ osts: 1, uncheckedBecause }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await writeFile(fileSystem, "/f", bytes(1000, 1));
+    await using file = await cluster.fileSystem().open("/f");
+    await using growing = await fileSystem.openForWriting("/f");
+    await growing.write(1000, bytes(2000, 2));
+    await growing.close();
+    const [object] = cluster.targets[0]!.disk.objects.keys();
+    cluster.targets[0]!.disk.drop(object!);
+    for (const offset of [0, 1500, 0]) {
+      await assert.rejects(file.read(offset, 1000), { code: "DATA_MISSING" });
+    }
+    assert.deepEqual(cluster.usage().objects, 0);
+  });
+});

@@ -34,6 +34,7 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
   { args: ["status", "--log-level", "loud"], message: /--log-level.*error, warn, info/ },
   { args: ["status"], env: { RUSTRE_LOG: "loud" }, message: /'loud' from env 'RUSTRE_LOG'/ },
   { args: ["status", "--log-format", "xml"], message: /--log-format.*text, json/ },
+  { args: ["status", "--data-path", "slow"], message: /--data-path.*auto, streaming/ },
   { args: ["mgs", "--store", "memory:", "-c", "a/b"], message: /--cluster-name.*letters, digits/ },
   { args: ["mgs", "--store", "memory:", "-l", "9400"], message: /--listen.*"9400"/ },
   { args: ["mgs", "--store", "memory:", "--advertise", "a:b"], message: /--advertise.*"a:b"/ },
@@ -252,5 +253,21 @@ Deno.test("rustre up keeps its cluster over restarts, and takes more OSTs but no
     await using again = await startRustre(up());
     assert.match(again.ready, /osts=3$/);
     assert.equal((await statusOf(again.ready)).allUp, true);
+  });
+});
+
+Deno.test("an OST sends files as --data-path says, and rustre status shows which way", async () => {
+  await withDirectory(async (directory) => {
+    const zeroCopy = Deno.build.os === "linux" ? "zero-copy" : "streaming";
+    for (const [flags, dataPath] of [[[], zeroCopy], [["--data-path", "streaming"], "streaming"]]) {
+      const up = ["up", "--dir", directory, "--listen", "127.0.0.1:0", "--osts", "1"];
+      await using running = await startRustre([...up, ...flags as string[]]);
+      const address = /mgs=(\S+)/.exec(running.ready)![1]!;
+      assert.match(running.output(), new RegExp(`Serving .*dataPath=${dataPath}`));
+      const shown = await runRustre(["-m", address, "status"]);
+      assert.match(shown.stdout, new RegExp(`^ost 0 .* up .* ${dataPath} `, "m"));
+      const { osts } = JSON.parse((await runRustre(["-m", address, "status", "--json"])).stdout);
+      assert.equal(osts[0].dataPath, dataPath);
+    }
   });
 });

@@ -90,6 +90,33 @@ Deno.test({
 });
 
 Deno.test({
+  name: "a get onto a disk that is too full says so before it begins, and leaves nothing",
+  ignore: !mayMount,
+  fn: async () => {
+    await using disk = await smallDisk(8 * mebibyte);
+    const directory = await Deno.makeTempDir({ prefix: "rustre-test-" });
+    {
+      const { server, mgs, cluster } = await startUp(directory);
+      await using _server = server;
+      await using _cluster = cluster;
+      const fileSystem = cluster.fileSystem(caller);
+      const big = content(1, 24 * mebibyte);
+      await store(fileSystem, "/big", big);
+      const local = `${disk.path}/big`;
+      const get = await runRustre(["-m", mgs, "client", "get", "/big", local]);
+      assert.equal(get.code, 1);
+      assert.match(get.stderr, /^rustre: Cannot write ".*\/big": Cannot allocate .*no space left/);
+      assert.deepEqual(await Array.fromAsync(Deno.readDir(disk.path)), []);
+      await run("mount", "-o", `remount,size=${64 * mebibyte}`, disk.path);
+      const again = await runRustre(["-m", mgs, "client", "get", "/big", local]);
+      assert.equal(again.code, 0, again.stderr);
+      assert.deepEqual(await Deno.readFile(local), big);
+    }
+    await Deno.remove(directory, { recursive: true });
+  },
+});
+
+Deno.test({
   name: "a store on a full disk refuses changes with the reason, keeps what it has, and answers",
   ignore: !mayMount,
   fn: async () => {

@@ -12,8 +12,17 @@ const sectorBytes = 512;
 /** The process or the machine ends here; nothing after it is carried out. */
 export class Crash extends Error {}
 
-/** What is synced: the bytes of a file, or the entries of a directory. */
-export type SyncedThing = "file" | "directory";
+export type DiskOperation =
+  | "read"
+  | "list"
+  | "write"
+  | "truncate"
+  | "sync"
+  | "create"
+  | "makeDirectory"
+  | "rename"
+  | "remove"
+  | "syncDirectory";
 
 type FileChange =
   | { kind: "write"; offsetBytes: number; bytes: Uint8Array<ArrayBuffer> }
@@ -73,14 +82,29 @@ class Inode {
 
   losePower(random: SeededRandom): void {
     const left = new Content(this.synced.slice());
+    const survives = survival(random);
     for (const change of this.#unsynced) {
-      for (const part of partsOf(change)) {
-        if (random.below(3) > 0) left.apply(part);
-      }
+      for (const part of partsOf(change)) if (survives()) left.apply(part);
     }
     this.now = left;
     this.synced = left.bytes.slice();
     this.#unsynced = [];
+  }
+}
+
+/** Which of some things that were not synced survive: all, none, the first ones, or any. */
+function survival(random: SeededRandom): () => boolean {
+  switch (random.below(4)) {
+    case 0:
+      return () => true;
+    case 1:
+      return () => false;
+    case 2: {
+      let left = random.below(20);
+      return () => left-- > 0;
+    }
+    default:
+      return () => random.below(3) > 0;
   }
 }
 
@@ -107,12 +131,18 @@ interface NameChange {
 }
 
 export class CrashDisk implements Files {
-  /** Operations so far that change something or bring it to disk. */
+  /** Operations so far. */
   operations = 0;
   /** The operation that does not happen, nor any after it. */
   crashAt = Infinity;
-  /** Whether a sync is a lie: it reports success and brings nothing to disk. */
-  lies: (thing: SyncedThing, path: string) => boolean = () => false;
+  /** Whether it takes no more bytes: what is written is cut short, and fails. */
+  isFull = false;
+  /** What takes longer than the rest. */
+  slow: ReadonlySet<DiskOperation> = new Set();
+  /** Called before each operation; may move {@link crashAt}. */
+  onOperation: (operation: DiskOperation) => void = () => {};
+  /** Whether a sync of a file or directory is a lie: it brings nothing to disk. */
+  lies: (path: string) => boolean = () => false;
   bootId = (): string => this.#boots.toString(16).padStart(32, "0");
   readonly #random: SeededRandom;
   #boots = 0;
@@ -135,9 +165,10 @@ export class CrashDisk implements Files {
   /** The machine has lost power and starts again. */
   losePower(): void {
     const names = new Map(this.#syncedNames);
-    for (const change of this.#unsyncedNames) {
-      if (this.#random.below(2) > 0) changeNames(names, change);
-    }
+    const survives = this.#random.below(2) === 0
+      ? () => this.#random.below(2) > 0
+      : survival(this.#random);
+    for (const change of this.#unsyncedNames) if (survives()) changeNames(names, change);
     for (const name of [...names.keys()].sort()) {
       // What was in a directory that is lost is lost.
       const above = directoryOf(name);
@@ -180,7 +211,7 @@ export class CrashDisk implements Files {
     if (!this.#names.has(directoryOf(path))) {
       throw Object.assign(new Error(`ENOENT: ${path}`), { code: "ENOENT" });
     }
-    this.step();
+    this.step("create");
     const node = new Inode();
     this.#change({ directory: directoryOf(path), to: path, node });
     return new CrashFile(this, path, node);
@@ -188,13 +219,13 @@ export class CrashDisk implements Files {
 
   makeDirectory(path: string): boolean {
     if (this.#names.has(path)) return false;
-    this.step();
+    this.step("makeDirectory");
     this.#change({ directory: directoryOf(path), to: path, node: "directory" });
     return true;
   }
 
   async list(path: string): Promise<string[]> {
-    await this.moment();
+    await this.moment("list");
     const below = [...this.#names.keys()].filter((each) => directoryOf(each) === path);
     return below.map((each) => each.slice(path.length + 1));
   }
@@ -205,28 +236,28 @@ export class CrashDisk implements Files {
   }
 
   async remove(path: string): Promise<boolean> {
-    await this.moment();
+    await this.moment("remove");
     return this.removeSync(path);
   }
 
   removeSync(path: string): boolean {
     if (!this.#names.has(path)) return false;
-    this.step();
+    this.step("remove");
     this.#change({ directory: directoryOf(path), from: path });
     return true;
   }
 
   rename(from: string, to: string): void {
-    this.step();
+    this.step("rename");
     const node = this.#names.get(from);
     if (!node) throw Object.assign(new Error(`ENOENT: ${from}`), { code: "ENOENT" });
     this.#change({ directory: directoryOf(to), from, to, node });
   }
 
   async syncDirectory(path: string): Promise<void> {
-    await this.moment();
-    this.step();
-    if (this.lies("directory", path)) return;
+    await this.moment("syncDirectory");
+    this.step("syncDirectory");
+    if (this.lies(path)) return;
     const synced = this.#unsyncedNames.filter(({ directory }) => directory === path);
     for (const change of synced) changeNames(this.#syncedNames, change);
     this.#unsyncedNames = this.#unsyncedNames.filter(({ directory }) => directory !== path);
@@ -242,19 +273,22 @@ export class CrashDisk implements Files {
 
   // ── for its files ────────────────────────────────────────────────────────────────────────────
 
-  step(): void {
+  step(operation: DiskOperation): void {
     this.operations++;
+    this.onOperation(operation);
     if (this.operations >= this.crashAt) throw new Crash(`crash at operation ${this.operations}`);
   }
 
   /** What runs on other threads takes some time, so that others come in between. */
-  async moment(): Promise<void> {
-    for (let turns = 1 + this.#random.below(6); turns > 0; turns--) await undefined;
+  async moment(operation: DiskOperation): Promise<void> {
+    const turnsMax = this.slow.has(operation) ? 200 : 6;
+    for (let turns = 1 + this.#random.below(turnsMax); turns > 0; turns--) await undefined;
   }
 
-  /** A write that the crash cuts short has put a part of its bytes into the cache. */
+  /** What a write that is cut short has put into the cache. */
   partOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-    return bytes.slice(0, this.#random.below(bytes.length + 1));
+    if (this.#random.below(3) === 0) return new Uint8Array(0);
+    return bytes.slice(0, this.#random.below(bytes.length));
   }
 
   #change(change: NameChange): void {
@@ -293,38 +327,50 @@ class CrashFile implements OpenFile {
   }
 
   async read(into: Uint8Array, offsetBytes: number): Promise<number> {
-    await this.#disk.moment();
+    await this.#disk.moment("read");
     return this.readSync(into, offsetBytes);
   }
 
   writeSync(bytes: Uint8Array, offsetBytes: number): number {
     try {
-      this.#disk.step();
+      this.#disk.step("write");
     } catch (error) {
       if (this.#disk.operations === this.#disk.crashAt) {
         this.#inode.change({ kind: "write", offsetBytes, bytes: this.#disk.partOf(bytes) });
       }
       throw error;
     }
-    this.#inode.change({ kind: "write", offsetBytes, bytes: bytes.slice() });
-    return bytes.length;
+    const written = this.#disk.isFull ? this.#fitting(bytes, offsetBytes) : bytes.slice();
+    this.#inode.change({ kind: "write", offsetBytes, bytes: written });
+    if (written.length === 0 && bytes.length > 0) {
+      throw Object.assign(new Error("ENOSPC: no space"), { code: "ENOSPC" });
+    }
+    return written.length;
+  }
+
+  /** A full disk takes what is written over other bytes, and perhaps some more. */
+  #fitting(bytes: Uint8Array, offsetBytes: number): Uint8Array<ArrayBuffer> {
+    const over = Math.max(0, this.#inode.bytes.length - offsetBytes);
+    if (over >= bytes.length) return bytes.slice();
+    const more = this.#disk.partOf(bytes.subarray(over));
+    return bytes.slice(0, over + more.length);
   }
 
   async write(bytes: Uint8Array, offsetBytes: number): Promise<number> {
-    await this.#disk.moment();
+    await this.#disk.moment("write");
     return this.writeSync(bytes, offsetBytes);
   }
 
   async truncate(lengthBytes: number): Promise<void> {
-    await this.#disk.moment();
-    this.#disk.step();
+    await this.#disk.moment("truncate");
+    this.#disk.step("truncate");
     this.#inode.change({ kind: "truncate", lengthBytes });
   }
 
   async sync(): Promise<void> {
-    await this.#disk.moment();
-    this.#disk.step();
-    if (!this.#disk.lies("file", this.#path)) this.#inode.sync();
+    await this.#disk.moment("sync");
+    this.#disk.step("sync");
+    if (!this.#disk.lies(this.#path)) this.#inode.sync();
   }
 
   close(): void {}

@@ -1,6 +1,7 @@
 // What a store may have of its objects after a crash: a model of each object's bytes, and of which
 // changes since the last sync a crash may take back.
 
+import { blockBytes } from "../../shared/checksums.ts";
 import { objectId, parseObjectId } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import type { SeededRandom } from "./seeded_random.ts";
@@ -184,26 +185,69 @@ export class InodesInUse {
     const next = this.#nextInode++;
     this.#inodes.forEach((each, index) => each === ino && (this.#inodes[index] = next));
   }
+
+  /** Others come into use, as many as possible: they may lie in a new directory. */
+  renew(): void {
+    this.#nextInode += 100;
+    for (const ino of new Set(this.#inodes)) this.destroyed(ino);
+  }
 }
 
-/** Small files, whole blocks, and pieces of a large file; beginnings with and without a block. */
-export function someChange(random: SeededRandom, objects: readonly string[]): Change {
-  const object = objects[random.below(objects.length)]!;
-  const kind = random.below(20);
-  if (kind < 11) {
-    const lengths = [1 + random.below(200), 4 * KiB, 1 + random.below(9_000), 64 * KiB, 70_001];
-    const lengthBytes = lengths[random.below(lengths.length)]!;
-    // Few places, so that changes meet.
-    const blocks = random.below(2) === 0 ? 4 : 40;
-    const aligned = random.below(blocks) * 4 * KiB;
-    const offsetBytes = random.below(3) === 0 ? aligned + random.below(4 * KiB) : aligned;
-    const bytes = new Uint8Array(lengthBytes).fill(1 + random.below(255));
+/** Small files, whole blocks, and pieces of a large file. */
+const lengths = [40, 3_000, 4 * KiB, 9_000, 64 * KiB, 70_001];
+
+/** Changes that are of one kind for a while, and meet: of few objects, near what was changed last. */
+export class SomeChanges {
+  readonly #random: SeededRandom;
+  readonly #objects: number;
+  readonly #blocks: number;
+  readonly #lengths: readonly number[];
+  /** Of 20 changes, about. */
+  readonly #syncs: number;
+  readonly #cuts: number;
+  readonly #destroys: number;
+  #last: { object: string; offsetBytes: number; lengthBytes: number } | undefined;
+
+  constructor(random: SeededRandom) {
+    this.#random = random;
+    this.#objects = 1 + random.below(4);
+    this.#blocks = [3, 20, 100][random.below(3)]!;
+    this.#lengths = lengths.filter(() => random.below(2) > 0);
+    this.#syncs = random.below(4);
+    this.#cuts = random.below(6);
+    this.#destroys = random.below(3);
+  }
+
+  next(inUse: readonly string[], histories: ObjectHistories): Change {
+    const random = this.#random;
+    const objects = inUse.slice(0, this.#objects);
+    const last = this.#last && objects.includes(this.#last.object) && random.below(2) > 0
+      ? this.#last
+      : undefined;
+    const object = last?.object ?? objects[random.below(objects.length)]!;
+    const place = last
+      ? last.offsetBytes + random.below(last.lengthBytes + 100)
+      : random.below(this.#blocks) * blockBytes + random.below(blockBytes);
+    let kind = random.below(20);
+    if ((kind -= this.#syncs) < 0) return { kind: "sync", objects };
+    if ((kind -= this.#cuts) < 0) return { kind: "cut", object, lengthBytes: place };
+    if ((kind -= this.#destroys) < 0) return { kind: "destroy", ino: inodeOf(object) };
+    if (kind < 2) return { kind: "extend", object, lengthBytes: 2 * place };
+    return this.#write(object, place, histories.contentOf(object)?.length ?? 0);
+  }
+
+  /** At the place, at the beginning of its block, or behind the object. There are no zeros in it. */
+  #write(object: string, place: number, lengthBytes: number): Change {
+    const random = this.#random;
+    const length = this.#lengths[random.below(this.#lengths.length)] ?? 1;
+    const isAppended = random.below(3) === 0 && lengthBytes < appendedBytesMax;
+    const from = isAppended ? lengthBytes + blockBytes - 1 : place;
+    const isAligned = random.below(3) > 0;
+    const offsetBytes = isAligned ? from - from % blockBytes : from;
+    const bytes = new Uint8Array(length).fill(1 + random.below(255));
+    this.#last = { object, offsetBytes, lengthBytes: length };
     return { kind: "write", object, offsetBytes, bytes };
   }
-  if (kind < 13) return { kind: "extend", object, lengthBytes: random.below(200_000) };
-  if (kind < 15) {
-    return { kind: "cut", object, lengthBytes: random.below(random.below(2) ? 20_000 : 100_000) };
-  }
-  if (kind < 16) return { kind: "destroy", ino: inodeOf(object) };
-  return { kind: "sync", objects: objects.slice(0, 1 + random.below(4)) };
 }
+
+const appendedBytesMax = 400_000;

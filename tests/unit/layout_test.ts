@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import {
   fileBytesMax,
+  lanes,
   objectCount,
   objectId,
   objectLengthBytes,
@@ -72,6 +73,26 @@ Deno.test("pieces() covers each byte of a range once, in order, where it was dea
         assert(length > 0 && length <= Math.min(pieceBytesMax, layout.stripeBytes));
         nextBytes += length;
       }
+    },
+  );
+  await checkProperty(property, { runs: 1_000 });
+});
+
+Deno.test("lanes() are the pieces of a range, dealt to their positions in order", async () => {
+  const property = fc.property(
+    layouts,
+    fc.nat({ max: 150 }),
+    fc.nat({ max: 150 }),
+    fc.integer({ min: 1, max: 7 }),
+    (layout, offsetBytes, lengthBytes, pieceBytesMax) => {
+      const byPosition = new Map<number, Piece[]>();
+      for (const piece of pieces(layout, offsetBytes, lengthBytes, pieceBytesMax)) {
+        const position = piece.seq % layout.targets.length;
+        byPosition.set(position, [...byPosition.get(position) ?? [], piece]);
+      }
+      const found = [...lanes(layout, offsetBytes, lengthBytes, pieceBytesMax)];
+      const dealt = found.map(({ position, pieces }) => [position, [...pieces]] as const);
+      assert.deepEqual(dealt, [...byPosition]);
     },
   );
   await checkProperty(property, { runs: 1_000 });

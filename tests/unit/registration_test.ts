@@ -3,7 +3,9 @@ import { ClusterMapCache } from "../../shared/cluster_map.ts";
 import { type ErrorCode, isRustreError, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { Registration } from "../../shared/registration.ts";
+import type { WorkerSelf } from "../../shared/workers/peers.ts";
 import { FakeWorld, mapOf } from "../support/fake_mgs.ts";
+import { WorkerHub } from "../support/worker_hub.ts";
 
 const nodeId = "a".repeat(32);
 
@@ -28,28 +30,40 @@ function registrationTest(name: string, test: (setup: Setup) => Promise<void>): 
     await world.run(async () => {
       const mgs: FakeMgs = { heard: [], refuse: undefined };
       await startMgs(world, mgs);
-      const environment = world.environment("node");
-      const log = world.log.logger;
-      const maps = world.use(
-        new ClusterMapCache({
-          environment,
-          rpc: world.rpc(),
-          mgs: [{ host: "mgs0", port: 9400 }],
-          log,
-          refreshMs: 1_000,
-        }),
-      );
-      const describe = () => ({
-        role: "mds" as const,
-        nodeId,
-        address: { host: "node", port: 1 },
-        hostName: "node",
-        version: "1",
-      });
-      const registration = world.use(new Registration({ environment, maps, describe, log }));
+      const maps = newMaps(world);
+      const registration = newRegistration(world, maps);
       await test({ world, registration, maps, mgs, heard: mgs.heard });
     });
   });
+}
+
+function newMaps(world: FakeWorld): ClusterMapCache {
+  return world.use(
+    new ClusterMapCache({
+      environment: world.environment("node"),
+      rpc: world.rpc(),
+      mgs: [{ host: "mgs0", port: 9400 }],
+      log: world.log.logger,
+      refreshMs: 1_000,
+    }),
+  );
+}
+
+function newRegistration(
+  world: FakeWorld,
+  maps: ClusterMapCache,
+  worker?: WorkerSelf,
+): Registration {
+  const environment = world.environment("node");
+  const describe = () => ({
+    role: "mds" as const,
+    nodeId,
+    address: { host: "node", port: 1 },
+    hostName: "node",
+    version: "1",
+  });
+  const log = world.log.logger;
+  return world.use(new Registration({ environment, maps, describe, log, worker }));
 }
 
 function startMgs(world: FakeWorld, mgs: FakeMgs) {
@@ -65,6 +79,37 @@ function startMgs(world: FakeWorld, mgs: FakeMgs) {
     },
   });
 }
+
+Deno.test("of the workers of a node one registers, whichever is probed, and says that it leaves", async () => {
+  const world = new FakeWorld();
+  await world.run(async () => {
+    const mgs: FakeMgs = { heard: [], refuse: undefined };
+    await startMgs(world, mgs);
+    const hub = new WorkerHub(3);
+    const workers = [0, 1, 2].map((index) => {
+      const maps = newMaps(world);
+      const worker = hub.worker(index);
+      return { maps, registration: newRegistration(world, maps, worker) };
+    });
+    for (const { registration } of workers) {
+      registration.start();
+      await registration.registered;
+    }
+    const epochs = workers.map(({ maps }) => {
+      const noticed: number[] = [];
+      maps.noticeEpoch = (epoch) => void noticed.push(epoch);
+      return noticed;
+    });
+    for (let second = 0; second < 30; second++) {
+      workers[1 + second % 2]!.registration.probed(probe);
+      await world.sleep(1_000);
+    }
+    assert.deepEqual(mgs.heard, ["register"]);
+    assert.deepEqual(epochs.map(({ length }) => length), [30, 30, 30], "all learn the epoch");
+    for (const { registration } of workers.toReversed()) await registration.close();
+    assert.deepEqual(mgs.heard, ["register", "unregister"]);
+  });
+});
 
 const probe = { epoch: 1, mgs: [{ host: "mgs0", port: 9400 }] };
 

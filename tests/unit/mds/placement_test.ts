@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { chooseLayout, mergeWishes } from "../../../mds/placement.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Target } from "../../../shared/model.ts";
+import { noUsage } from "../../../shared/usage.ts";
 import { checkProperty, testSeed } from "../../support/seed.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
@@ -15,7 +16,8 @@ function target(index: number, fields: Partial<Target> & { freeBytes?: number } 
     version: "1",
     index,
     state: "up",
-    usage: { capacityBytes: 2 ** 41, usedBytes: 0, freeBytes, objects: 0 },
+    dataPath: "streaming",
+    usage: { ...noUsage, capacityBytes: 2 ** 41, freeBytes },
     ...rest,
   };
 }

@@ -10,6 +10,7 @@ import {
 import { isRustreError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Registration } from "../../../shared/rpc/protocol.ts";
+import { noUsage } from "../../../shared/usage.ts";
 
 const id = (digit: string) => digit.repeat(32);
 
@@ -26,7 +27,7 @@ function registration(fields: Partial<Registration> = {}): Registration {
 
 const mds = registration();
 const ost0 = registration({ role: "oss", nodeId: id("b"), targetIndex: 0 });
-const usage = { capacityBytes: 100, usedBytes: 10, freeBytes: 90, objects: 3 };
+const usage = { ...noUsage, capacityBytes: 100, usedBytes: 10, freeBytes: 90, objects: 3 };
 
 function registered(registration: Registration): ClusterEvent {
   return { type: "registered", registration };
@@ -309,11 +310,6 @@ Deno.test("clusterMapOf() sorts OSTs by index and gives those without a probe no
   );
   assert.deepEqual(map.targets.map((each) => each.index), [2, 10]);
   assert.deepEqual(map.targets[1]?.usage, usage);
-  assert.deepEqual(map.targets[0]?.usage, {
-    capacityBytes: 0,
-    usedBytes: 0,
-    freeBytes: 0,
-    objects: 0,
-  });
+  assert.deepEqual(map.targets[0]?.usage, noUsage);
   assert.equal("downSinceMs" in (map.targets[0] ?? {}), false, "what is not of the map stays here");
 });

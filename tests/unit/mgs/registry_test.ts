@@ -10,6 +10,7 @@ import { Lease } from "../../../shared/store/lease.ts";
 import { MemoryStore } from "../../../shared/store/memory.ts";
 import type { Transaction } from "../../../shared/store/store.ts";
 import { transact } from "../../../shared/store/transact.ts";
+import { noUsage } from "../../../shared/usage.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { VirtualClock } from "../../support/virtual_clock.ts";
 
@@ -21,7 +22,8 @@ const ost3: Registration = {
   address: { host: "::1", port: 9402 },
   hostName: "host",
   version: "1",
-  usage: { capacityBytes: 4, usedBytes: 3, freeBytes: 1, objects: 2 },
+  dataPath: "zero-copy",
+  usage: { ...noUsage, capacityBytes: 4, usedBytes: 3, freeBytes: 1, objects: 2 },
 };
 const mds: Registration = {
   role: "mds",
@@ -71,6 +73,7 @@ Deno.test("Registry reads back what another one wrote", async () => {
         address: ost3.address,
         hostName: "host",
         version: "1",
+        dataPath: "zero-copy",
         state: "down",
         usage: ost3.usage,
       }],
@@ -138,7 +141,7 @@ Deno.test("Registry.currentMap() gives nothing to those who know it, and usage a
     await ours.apply([{ type: "registered", registration: ost3 }]);
     const map = await ours.currentMap();
     assert.equal(await ours.currentMap(map?.epoch), undefined);
-    const usage = { capacityBytes: 9, usedBytes: 9, freeBytes: 0, objects: 9 };
+    const usage = { ...noUsage, capacityBytes: 9, usedBytes: 9, freeBytes: 0, objects: 9 };
     const node = { role: "oss", nodeId, address: ost3.address, targetIndex: 3 } as const;
     await theirs.apply([{ type: "probeSucceeded", node, usage }]);
     await new Promise<void>((resolve) => clock.setTimer(resolve, limits.probeIntervalMs));

@@ -8,6 +8,7 @@ import type { Address } from "../../../shared/environment.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { loggerOf } from "../../../shared/logging.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
+import { checksumsOf, encodeChecksums } from "../../../shared/checksums.ts";
 import { RpcClient } from "../../../shared/rpc/client.ts";
 import { mgsService, ossService } from "../../../shared/rpc/protocol.ts";
 import { MemoryStore } from "../../../shared/store/memory.ts";
@@ -48,8 +49,10 @@ Deno.test("startOss() serves a directory to one daemon of its cluster and index"
     await using oss = await startOssOn(mgs.address, directory, 2);
     await oss.registered;
     const { endpoint, epoch } = await call(oss);
-    const write = { epoch, object, offsetBytes: 0, replicas: [], sync: true };
-    await rpc.call(endpoint, ossService, "writeObject", write, { payload: pattern(1, 200_000) });
+    const payload = pattern(1, 200_000);
+    const checksums = encodeChecksums(checksumsOf(0, payload));
+    const write = { epoch, object, offsetBytes: 0, replicas: [], sync: true, checksums };
+    await rpc.call(endpoint, ossService, "writeObject", write, { payload });
     const again = () => startOssOn(mgs.address, directory, 2);
     await rejects("EBUSY", again, [directory, "another oss uses it"]);
     assert.equal(oss.targetIndex, 2);
@@ -64,7 +67,7 @@ Deno.test("startOss() serves a directory to one daemon of its cluster and index"
     await using oss = await startOssOn(mgs.address, directory, 2);
     await oss.registered;
     const { endpoint, epoch } = await call(oss);
-    const read = { epoch, object, offsetBytes: 0, lengthBytes: 200_000 };
+    const read = { epoch, object, offsetBytes: 0, lengthBytes: 200_000, verified: false };
     const { payload } = await rpc.download(endpoint, ossService, "readObject", read);
     assert.deepEqual(payload, pattern(1, 200_000));
   }

@@ -4,10 +4,12 @@ import { TargetDirectory } from "../../../oss/target_directory.ts";
 import type { ErrorCode } from "../../../shared/errors.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
+import { readBytes, writeBytes } from "../../support/object_bytes.ts";
+import { systemEnvironment } from "../../../shared/platform.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 const owner = { clusterId: "1".repeat(32), clusterName: "mine", targetIndex: 3 };
-const random = new SeededRandom(1);
+const environment = { clock: systemEnvironment().clock, random: new SeededRandom(1) };
 
 async function withDirectory(test: (directory: string) => Promise<void>): Promise<void> {
   const directory = await Deno.makeTempDir();
@@ -20,7 +22,7 @@ async function withDirectory(test: (directory: string) => Promise<void>): Promis
 
 /** Locks and opens a directory as OST 3 of "mine", closes it, and tells the node id. */
 async function useOnce(directory: string, as = owner): Promise<string> {
-  const target = new TargetDirectory(directory, random);
+  const target = new TargetDirectory(directory, environment);
   await target.lock();
   try {
     const { nodeId, objects } = await target.open(as);
@@ -39,7 +41,7 @@ testDirectory("claims an empty directory once and keeps its node id", async (dir
   const nodeId = await useOnce(directory);
   assert.match(nodeId, /^[0-9a-f]{32}$/);
   const text = await Deno.readTextFile(`${directory}/rustre-ost.json`);
-  assert.deepEqual(JSON.parse(text), { format: 1, ...owner, nodeId });
+  assert.deepEqual(JSON.parse(text), { format: 2, ...owner, nodeId });
   assert.equal(await useOnce(directory), nodeId);
   // A cluster that was given another name is the same cluster.
   assert.equal(await useOnce(directory, { ...owner, clusterName: "renamed" }), nodeId);
@@ -53,25 +55,25 @@ testDirectory("makes a missing directory with its parents", async (directory) =>
 testDirectory("claims a new file system and what a crash in a claim left", async (directory) => {
   await Deno.mkdir(`${directory}/lost+found`);
   await Deno.writeTextFile(`${directory}/lock`, "");
-  await Deno.writeTextFile(`${directory}/rustre-ost.json.tmp`, '{"format":1,"clus');
+  await Deno.writeTextFile(`${directory}/rustre-ost.json.tmp`, '{"format":2,"clus');
   await useOnce(directory);
 });
 
 testDirectory("keeps objects over restarts", async (directory) => {
-  const target = new TargetDirectory(directory, random);
+  const target = new TargetDirectory(directory, environment);
   await target.lock();
   const { objects } = await target.open(owner);
-  await objects.write(objectId(1, 2), 0, pattern(1, 100));
+  await writeBytes(objects, objectId(1, 2), 0, pattern(1, 100));
   await objects.close();
   const { objects: again } = await target.open(owner);
-  assert.deepEqual(await again.read(objectId(1, 2), 0, 100), pattern(1, 100));
+  assert.deepEqual(await readBytes(again, objectId(1, 2), 0, 100), pattern(1, 100));
   await again.close();
   target.unlock();
 });
 
 testDirectory("refuses a directory that another daemon uses", async (directory) => {
-  const first = new TargetDirectory(directory, random);
-  const second = new TargetDirectory(directory, random);
+  const first = new TargetDirectory(directory, environment);
+  const second = new TargetDirectory(directory, environment);
   await first.lock();
   await rejects("EBUSY", () => second.lock(), [directory, "another oss uses it"]);
   first.unlock();
@@ -127,21 +129,21 @@ testDirectory("refuses a directory of another OST", async (directory) => {
 
 const damaged: [name: string, text: string, code: ErrorCode, part: string][] = [
   ["an empty identity", "", "STORE_FORMAT", "damaged"],
-  ["half an identity", '{"format":1,"clusterId":"11', "STORE_FORMAT", "damaged"],
+  ["half an identity", '{"format":2,"clusterId":"11', "STORE_FORMAT", "damaged"],
   ["an identity that is no object", "null", "STORE_FORMAT", "damaged"],
   [
     "an identity without a node id",
-    JSON.stringify({ format: 1, ...owner }),
+    JSON.stringify({ format: 2, ...owner }),
     "STORE_FORMAT",
     "damaged",
   ],
   [
     "an identity of a wrong type",
-    JSON.stringify({ format: 1, ...owner, nodeId: "2".repeat(32), targetIndex: "3" }),
+    JSON.stringify({ format: 2, ...owner, nodeId: "2".repeat(32), targetIndex: "3" }),
     "STORE_FORMAT",
     "damaged",
   ],
-  ["a newer format", '{"format":2,"future":true}', "STORE_FORMAT", "format 2"],
+  ["a newer format", '{"format":3,"future":true}', "STORE_FORMAT", "format 3"],
 ];
 for (const [name, text, code, part] of damaged) {
   testDirectory(`refuses ${name} and leaves it as it is`, async (directory) => {

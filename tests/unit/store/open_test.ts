@@ -78,6 +78,26 @@ Deno.test("openStore() refuses a file of a newer rustre", async () => {
   });
 });
 
+Deno.test("openStore() lets several threads make one file at once", async () => {
+  const script = import.meta.resolve("./opening_worker.ts");
+  const workers = Array.from({ length: 4 }, () => new Worker(script, { type: "module" }));
+  const open = (worker: Worker, path: string) => {
+    worker.postMessage(path);
+    return new Promise<string>((resolve) => worker.onmessage = ({ data }) => resolve(data));
+  };
+  const directory = await Deno.makeTempDir();
+  try {
+    for (let round = 0; round < 20; round++) {
+      const path = `${directory}/${round}.db`;
+      const outcomes = await Promise.all(workers.map((worker) => open(worker, path)));
+      assert.deepEqual(outcomes, workers.map(() => "opened"));
+    }
+  } finally {
+    for (const worker of workers) worker.terminate();
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
 Deno.test("openStore() refuses a damaged file", async () => {
   await inDirectory(async (directory) => {
     const path = `${directory}/meta.db`;
