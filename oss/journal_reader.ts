@@ -113,13 +113,24 @@ interface ReadSegment {
   readonly laterDurableLsn: Lsn;
 }
 
-/** The first record that is needed, as the last checkpoint has it. */
+/**
+ * The first record that is needed, as the last checkpoint has it. A start brings such a record to
+ * disk before the first change: changes without one are what is left of a journal.
+ */
 function neededFrom(found: readonly ReadSegment[]): Lsn {
-  let needed = found[0]?.segment.firstLsn ?? 1;
-  for (const { record } of found.flatMap(({ records }) => records)) {
+  const records = found.flatMap((each) => each.records);
+  let needed = 0;
+  for (const { record } of records) {
     if (record.kind === "checkpoint") needed = Math.max(needed, record.firstLsn);
   }
-  return needed;
+  if (needed > 0) return needed;
+  const { segment } = found[0] ?? {};
+  if (!segment || segment.firstLsn === 1) return 1;
+  // A start that has not come to its end may have confirmed what other journals have.
+  if (records.some(({ record }) => record.kind !== "confirm")) {
+    throw damaged(segment, "the segment before it is gone");
+  }
+  return segment.firstLsn;
 }
 
 /** The first LSN that is in no segment up to this one. */
@@ -234,10 +245,13 @@ export function readFully(file: OpenFile, into: Uint8Array, offsetBytes: number)
   return true;
 }
 
-function damaged({ path, endBytes }: Segment): RustreError {
+function damaged(
+  { path, endBytes }: Segment,
+  reason: string = `it is damaged at ${endBytes}`,
+): RustreError {
   return new RustreError(
     "STORE_FORMAT",
-    `Cannot read the journal "${path}": it is damaged at ${endBytes}, so changes that were ` +
-      "acknowledged are missing; check its disk, and if it stays so, take the OST for lost",
+    `Cannot read the journal "${path}": ${reason}, so changes that were acknowledged are ` +
+      "missing; check its disk, and if it stays so, take the OST for lost",
   );
 }

@@ -328,7 +328,9 @@ class CrashFile implements OpenFile {
 
   async read(into: Uint8Array, offsetBytes: number): Promise<number> {
     await this.#disk.moment("read");
-    return this.readSync(into, offsetBytes);
+    const count = this.readSync(into, offsetBytes);
+    await this.#disk.moment("read");
+    return count;
   }
 
   writeSync(bytes: Uint8Array, offsetBytes: number): number {

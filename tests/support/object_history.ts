@@ -212,7 +212,7 @@ export class SomeChanges {
     this.#random = random;
     this.#objects = 1 + random.below(4);
     this.#blocks = [3, 20, 100][random.below(3)]!;
-    this.#lengths = lengths.filter(() => random.below(2) > 0);
+    this.#lengths = Array.from({ length: 3 }, () => lengths[random.below(lengths.length)]!);
     this.#syncs = random.below(4);
     this.#cuts = random.below(6);
     this.#destroys = random.below(3);
@@ -239,7 +239,7 @@ export class SomeChanges {
   /** At the place, at the beginning of its block, or behind the object. There are no zeros in it. */
   #write(object: string, place: number, lengthBytes: number): Change {
     const random = this.#random;
-    const length = this.#lengths[random.below(this.#lengths.length)] ?? 1;
+    const length = this.#lengths[random.below(this.#lengths.length)]!;
     const isAppended = random.below(3) === 0 && lengthBytes < appendedBytesMax;
     const from = isAppended ? lengthBytes + blockBytes - 1 : place;
     const isAligned = random.below(3) > 0;

@@ -24,13 +24,11 @@ import { SeededRandom } from "../../support/seeded_random.ts";
 import { SleepingClock } from "../../support/sleeping_clock.ts";
 
 const directory = "/ost";
-/** So small that checkpoints happen all the time. */
-const checkpointSizes: CheckpointSizes = {
-  segmentBytes: 150_000,
-  journalBytes: 400_000,
-  changedObjects: 3,
-  batch: 2,
-};
+/** So small that checkpoints happen all the time; and so large that they do not. */
+const checkpointSizes: readonly CheckpointSizes[] = [
+  { segmentBytes: 150_000, journalBytes: 400_000, changedObjects: 3, batch: 2 },
+  { segmentBytes: 300_000, journalBytes: 10_000_000, changedObjects: 100, batch: 2 },
+];
 const livesOfDisk = 10;
 const roundsOfLife = 30;
 /** About how many operations of the disk a life takes. */
@@ -44,6 +42,12 @@ const rareOperations: readonly DiskOperation[] = [
 const slowOperations: readonly DiskOperation[] = ["read", "write", "sync", "syncDirectory", "list"];
 
 export type CrashKind = "kill" | "power loss";
+
+/** Steps of which each begins when the one before has ended; what is in one happens at once. */
+export interface Script {
+  readonly shards: number;
+  readonly steps: readonly (readonly (Change | "checkpoint")[])[];
+}
 
 /** A clock by which some writes take long, so that the next ones are not waited for in one step. */
 class SlowClock extends SleepingClock {
@@ -63,6 +67,8 @@ class SlowClock extends SleepingClock {
 /** One process after the other on one disk, each of which ends with a crash. */
 class Machine {
   readonly disk: CrashDisk;
+  /** Whether the last script came to a crash. */
+  hasCrashed = false;
   readonly #random: SeededRandom;
   readonly #histories = new ObjectHistories();
   readonly #inodes = new InodesInUse();
@@ -86,16 +92,31 @@ class Machine {
     for (let life = 0; life < livesOfDisk; life++) {
       await this.#live();
       this.#crash();
-      // The start that repeats the journal crashes, too.
-      for (let starts = this.#random.below(3); starts > 0; starts--) {
-        this.#crashWithin(50);
-        await this.#unlessCrashed(async () => await (await this.#open(1)).close());
-        this.#crash();
-      }
+      await this.#crashStarts(this.#random.below(3));
       await using store = await this.#open(1);
       await this.#check(store);
     }
     await this.#checkThatNothingIsLeft();
+  }
+
+  /** A process that takes these steps, and crashes before that operation. */
+  async runScript({ shards, steps }: Script, crashAt: number): Promise<void> {
+    const stores = await this.#start(shards, checkpointSizes[1]!);
+    this.disk.crashAt = this.disk.operations + crashAt;
+    await this.#unlessCrashed(async () => {
+      for (const step of steps) {
+        await allOf(step.map((each) => {
+          if (each !== "checkpoint") return this.#carryOut(stores, each);
+          return this.#clock.pass(limits.checkpointIntervalMs);
+        }));
+      }
+    });
+    this.hasCrashed = this.disk.operations >= this.disk.crashAt;
+    await this.#stop(stores);
+    this.#crash();
+    await this.#crashStarts(this.#random.below(2));
+    await using store = await this.#open(1);
+    await this.#check(store);
   }
 
   // ── crashes ──────────────────────────────────────────────────────────────────────────────────
@@ -114,6 +135,15 @@ class Machine {
     disk.onOperation = (operation) => {
       if (operation === rare && --count === 0) disk.crashAt = disk.operations + after;
     };
+  }
+
+  /** The start that repeats the journal crashes, too. */
+  async #crashStarts(count: number): Promise<void> {
+    for (let start = 0; start < count; start++) {
+      this.#crashWithin(50);
+      await this.#unlessCrashed(async () => await (await this.#open(1)).close());
+      this.#crash();
+    }
   }
 
   #crash(): void {
@@ -137,7 +167,7 @@ class Machine {
 
   // ── a process ────────────────────────────────────────────────────────────────────────────────
 
-  #open(count: number, index = 0): Promise<FileObjectStore> {
+  #open(count: number, index = 0, sizes = checkpointSizes[0]!): Promise<FileObjectStore> {
     const random = new SeededRandom(this.#random.uint32());
     return FileObjectStore.open({
       directory,
@@ -146,20 +176,37 @@ class Machine {
       clock: this.#clock,
       files: this.disk,
       openObjectsMax: 3,
-      checkpointSizes,
+      checkpointSizes: sizes,
       shard: { count, index },
     });
   }
 
+  /** As an oss with so many workers does it. */
+  async #start(shards: number, sizes: CheckpointSizes): Promise<ObjectStore[]> {
+    await (await this.#open(1)).close();
+    const stores: ObjectStore[] = [];
+    for (let index = 0; index < shards; index++) {
+      stores.push(await this.#open(shards, index, sizes));
+    }
+    return stores;
+  }
+
+  /** Nothing of it gets to the disk. */
+  async #stop(stores: readonly ObjectStore[]): Promise<void> {
+    const { disk } = this;
+    disk.isFull = false;
+    disk.onOperation = () => {};
+    disk.crashAt = Math.min(disk.crashAt, disk.operations + 1);
+    for (const store of stores) await store.close();
+  }
+
   /** Changes until the crash, or until there were enough of them. */
   async #live(): Promise<void> {
-    const shards = 1 + this.#random.below(2);
     const some = new SomeChanges(this.#random);
     if (this.#random.below(2) > 0) this.#inodes.renew();
     this.disk.slow = new Set(slowOperations.filter(() => this.#random.below(3) === 0));
-    const stores: ObjectStore[] = [];
-    await (await this.#open(1)).close();
-    for (let index = 0; index < shards; index++) stores.push(await this.#open(shards, index));
+    const sizes = checkpointSizes[this.#random.below(2)]!;
+    const stores = await this.#start(1 + this.#random.below(2), sizes);
     this.#crashWithin(operationsOfLife);
     await this.#unlessCrashed(async () => {
       for (let round = 0; round < roundsOfLife; round++) {
@@ -169,17 +216,13 @@ class Machine {
         const changes = Array.from({ length: 1 + this.#random.below(3) }, () => {
           return some.next(this.#inodes.objects, this.#histories);
         });
-        const ended = await Promise.allSettled([
+        await allOf([
           ...oneOfEach(changes).map((change) => this.#carryOut(stores, change)),
           this.#readOne(stores, changes),
         ]);
-        for (const each of ended) if (each.status === "rejected") throw each.reason;
       }
     });
-    this.disk.isFull = false;
-    this.disk.onOperation = () => {};
-    this.disk.crashAt = Math.min(this.disk.crashAt, this.disk.operations + 1);
-    for (const store of stores) await store.close();
+    await this.#stop(stores);
   }
 
   async #carryOut(stores: readonly ObjectStore[], change: Change): Promise<void> {
@@ -288,6 +331,13 @@ class Machine {
   }
 }
 
+/** Waits for all, also where one fails. */
+async function allOf(tasks: readonly Promise<void>[]): Promise<void> {
+  for (const ended of await Promise.allSettled(tasks)) {
+    if (ended.status === "rejected") throw ended.reason;
+  }
+}
+
 /** Not two changes of one object, nor a sync of what is being destroyed. */
 function oneOfEach(changes: readonly Change[]): Change[] {
   const destroyed = changes.flatMap((change) => change.kind === "destroy" ? [change.ino] : []);
@@ -343,5 +393,26 @@ export async function testCrashes(
   } catch (error) {
     const { message } = error as Error;
     throw new Error(`seed ${seed}, ${kinds.join(" or ")}: ${message}`, { cause: error });
+  }
+}
+
+/** The same with a crash before each operation of a script; every loss of power is another one. */
+export async function testScript(
+  script: Script,
+  kinds: readonly CrashKind[],
+  losses: number,
+): Promise<void> {
+  let isOver = false;
+  for (let crashAt = 1; !isOver; crashAt++) {
+    for (let seed = 0; seed < losses; seed++) {
+      const machine = new Machine(seed, kinds);
+      try {
+        await machine.runScript(script, crashAt);
+      } catch (error) {
+        const { message } = error as Error;
+        throw new Error(`loss ${seed}, crash before ${crashAt}: ${message}`, { cause: error });
+      }
+      isOver = !machine.hasCrashed;
+    }
   }
 }

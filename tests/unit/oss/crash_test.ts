@@ -2,10 +2,14 @@
 // has what is done and checked.
 
 import { seeded, testSeed } from "../../support/seed.ts";
-import { testCrashes } from "./crash_machine.ts";
+import { testCrashes, testScript } from "./crash_machine.ts";
+import { scripts } from "./crash_scripts.ts";
 
 /** Fixed seeds, and as many new ones; each crashes several times. */
 const seedCount = Number(Deno.env.get("RUSTRE_CRASH_SEEDS") ?? 8);
+
+/** Power losses at each operation of a script. */
+const lossCount = seedCount;
 
 for (const kinds of [["kill"], ["kill", "power loss"]] as const) {
   Deno.test(`FileObjectStore keeps its promises over every ${kinds.join(" and ")}`, () =>
@@ -13,4 +17,11 @@ for (const kinds of [["kill"], ["kill", "power loss"]] as const) {
       for (let seed = 0; seed < seedCount; seed++) await testCrashes(seed, kinds);
       for (let seed = 0; seed < seedCount; seed++) await testCrashes(testSeed + seed, kinds);
     }));
+}
+
+for (const [name, script] of Object.entries(scripts)) {
+  Deno.test(`FileObjectStore keeps its promises over a crash at each step of ${name}`, async () => {
+    await testScript(script, ["kill"], 1);
+    await testScript(script, ["power loss"], lossCount);
+  });
 }

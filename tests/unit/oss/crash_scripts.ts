@@ -1,0 +1,85 @@
+// Sequences of changes in which the order of every single operation matters: crash_test.ts has them
+// crash before each operation.
+
+import { objectId } from "../../../shared/layout.ts";
+import type { Change } from "../../support/object_history.ts";
+import type { Script } from "./crash_machine.ts";
+
+const KiB = 1024;
+const object = objectId(7, 0);
+const other = objectId(8, 0);
+let written = 0;
+
+function write(offsetBytes: number, lengthBytes: number, to = object): Change {
+  const bytes = new Uint8Array(lengthBytes).fill(1 + written++ % 255);
+  return { kind: "write", object: to, offsetBytes, bytes };
+}
+
+const cut = (lengthBytes: number): Change => ({ kind: "cut", object, lengthBytes });
+const extend = (lengthBytes: number): Change => ({ kind: "extend", object, lengthBytes });
+const sync = (...objects: string[]): Change => ({ kind: "sync", objects });
+const destroy = (ino: number): Change => ({ kind: "destroy", ino });
+
+export const scripts: Readonly<Record<string, Script>> = {
+  "small changes within a large write that may be lost": {
+    shards: 1,
+    steps: [
+      [write(0, 70_000)],
+      [write(5_000, 100)],
+      [write(5_050, 100)],
+      [cut(5_075)],
+      [extend(9_000)],
+      [write(6_000, 10)],
+      ["checkpoint"],
+    ],
+  },
+  "a large write that is lost under one that is not whole blocks": {
+    shards: 1,
+    steps: [
+      [extend(1)],
+      [sync(object)],
+      [write(0, 64 * KiB)],
+      [write(100, 64 * KiB)],
+      [write(64 * KiB + 300, 10)],
+      [extend(80_000)],
+      ["checkpoint"],
+    ],
+  },
+  "a large write to where a cut has been": {
+    shards: 1,
+    steps: [
+      [write(0, 128 * KiB)],
+      [sync(object)],
+      [cut(4_000)],
+      ["checkpoint", write(100, 10, other)],
+      [write(4 * KiB, 64 * KiB)],
+      [cut(3_000)],
+      [write(4 * KiB, 64 * KiB)],
+      ["checkpoint"],
+      [write(8 * KiB, 64 * KiB)],
+      [sync(object)],
+    ],
+  },
+  "large writes while their object is synced": {
+    shards: 1,
+    steps: [
+      [write(0, 64 * KiB)],
+      [sync(object), write(64 * KiB, 64 * KiB)],
+      [write(128 * KiB, 64 * KiB), sync(object), sync(object)],
+      [write(60 * KiB, 8 * KiB)],
+      ["checkpoint", write(192 * KiB, 64 * KiB)],
+    ],
+  },
+  "objects that are destroyed while others are checkpointed": {
+    shards: 2,
+    steps: [
+      [write(0, 70_000), write(0, 500, other)],
+      [sync(object, other)],
+      ["checkpoint", write(1_000, 500, other), write(4_000, 500)],
+      [destroy(7), write(2_000, 500, other)],
+      [write(3_000, 500, other)],
+      ["checkpoint"],
+      [destroy(8)],
+    ],
+  },
+};

@@ -1,0 +1,449 @@
+// The journal down to the byte, and what its reader makes of one that crashes or decay have changed.
+// Whoever changes a golden byte changes the format on disk: that needs a new format number.
+
+import assert from "node:assert/strict";
+import { Journal, segmentHeaderBytes, segmentPath } from "../../../oss/journal.ts";
+import { type FoundRecord, JournalReader } from "../../../oss/journal_reader.ts";
+import {
+  decodeRecord,
+  encodeRecordHead,
+  type JournalRecord,
+  noObject,
+  type RecordFields,
+  recordHeaderBytes,
+} from "../../../oss/journal_record.ts";
+import type { Random } from "../../../shared/environment.ts";
+import { objectId } from "../../../shared/layout.ts";
+import { CrashDisk } from "../../support/crash_disk.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
+
+const directory = "/journal";
+const object = objectId(0x1_0000_0002, 3);
+
+// ── golden bytes ───────────────────────────────────────────────────────────────────────────────
+
+const stamp = { lsn: 0x01_0203_0405, durableLsn: 0x01_0203_0404, nonce: 0x1122_3344 };
+const checksums = Uint32Array.of(0x0102_0304, 0xa0b0_c0d0);
+const lengthBytes = 0x2_0000_0001;
+
+interface GoldenRecord {
+  readonly fields: RecordFields;
+  readonly data?: Uint8Array;
+  readonly record: JournalRecord;
+  readonly hex: string;
+}
+
+/** LSN, durable LSN, inode and number of the object, as they are in most of them. */
+const usualHex = "0504030201000000 0404030201000000 0200000001000000 03000000";
+
+const goldenRecords: readonly GoldenRecord[] = [
+  {
+    fields: { kind: "write", object, position: 8192, lengthBytes, checksums, fillerBytes: 2 },
+    data: Uint8Array.of(0x00, 0x7f, 0x80, 0x00, 0x00),
+    record: {
+      ...{ kind: "write", object, offsetBytes: 8192, lengthBytes, checksums, fillerBytes: 2 },
+      data: { positionBytes: 1072, lengthBytes: 5 },
+    },
+    hex: `52534a52 4d000000 7040e40e 00 00 0200 ${usualHex} 02000000` +
+      "0020000000000000 0100000002000000 04030201 d0c0b0a0 007f800000",
+  },
+  {
+    fields: { kind: "fill", object, position: 8192, lengthBytes, checksums },
+    record: { kind: "fill", object, offsetBytes: 8192, lengthBytes, checksums },
+    hex: `52534a52 48000000 d9088c3f 01 00 0000 ${usualHex} 02000000` +
+      "0020000000000000 0100000002000000 04030201 d0c0b0a0",
+  },
+  {
+    fields: { kind: "confirm", object, position: 0x01_0203_0403 },
+    record: { kind: "confirm", object, filledLsn: 0x01_0203_0403 },
+    hex: `52534a52 40000000 407a452b 02 00 0000 ${usualHex} 00000000` +
+      "0304030201000000 0000000000000000",
+  },
+  {
+    fields: { kind: "cut", object, lengthBytes: 5, checksums: checksums.slice(0, 1) },
+    record: { kind: "cut", object, lengthBytes: 5, checksums: checksums.slice(0, 1) },
+    hex: `52534a52 44000000 8ac869a7 03 00 0000 ${usualHex} 01000000` +
+      "0000000000000000 0500000000000000 04030201",
+  },
+  {
+    fields: { kind: "extend", object, lengthBytes: 5 },
+    record: { kind: "extend", object, lengthBytes: 5, checksums: new Uint32Array(0) },
+    hex: `52534a52 40000000 d39cc5b0 04 00 0000 ${usualHex} 00000000` +
+      "0000000000000000 0500000000000000",
+  },
+  {
+    fields: { kind: "remove", object: objectId(0x1_0000_0002, 0) },
+    record: { kind: "remove", object: objectId(0x1_0000_0002, 0) },
+    hex: "52534a52 40000000 50a6b6b7 05 00 0000 0504030201000000 0404030201000000" +
+      "0200000001000000 00000000 00000000 0000000000000000 0000000000000000",
+  },
+  {
+    fields: { kind: "checkpoint", object: noObject, position: 0x01_0203_0402 },
+    record: { kind: "checkpoint", firstLsn: 0x01_0203_0402 },
+    hex: "52534a52 40000000 fe83e86c 06 00 0000 0504030201000000 0404030201000000" +
+      "0100000000000000 00000000 00000000 0204030201000000 0000000000000000",
+  },
+];
+
+const goldenHeader = "52534a4c 01000000 0700000000000000 0504030201000000 44332211 90b39d17";
+
+for (const { fields, data, record, hex } of goldenRecords) {
+  Deno.test(`a "${record.kind}" record has these bytes`, () => {
+    const head = encodeRecordHead(fields, stamp, data);
+    const bytes = Uint8Array.of(...head, ...data ?? []);
+    assert.equal(hexOf(bytes), hex.replaceAll(" ", ""));
+    const { lsn, durableLsn, nonce } = stamp;
+    assert.deepEqual(decodeRecord(bytes, 1000, nonce), { lsn, durableLsn, record });
+  });
+}
+
+Deno.test("a record with any other bit, or another nonce, is none", () => {
+  for (const { hex } of goldenRecords) {
+    const bytes = bytesOf(hex);
+    assert.equal(decodeRecord(bytes, 0, stamp.nonce + 1), undefined);
+    // What comes before the CRC says where the record ends, which the reader looks at.
+    for (let bit = 8 * 8; bit < 8 * bytes.length; bit++) {
+      const other = withBitFlipped(bytes, bit);
+      assert.equal(decodeRecord(other, 0, stamp.nonce), undefined, `bit ${bit}`);
+    }
+  }
+});
+
+Deno.test("a segment begins with two headers, and records follow in steps of 8 bytes", () => {
+  const disk = newDisk();
+  const random: Random = {
+    bytes: () => Uint8Array.of(0x44, 0x33, 0x22, 0x11),
+    below: () => 0,
+  };
+  const journal = new Journal({
+    ...{ files: disk, directory, random, nextLsn: stamp.lsn, nextSegment: 7 },
+  });
+  const [write] = goldenRecords;
+  const { bytes } = journal.append(write!.fields, write!.data);
+  const path = `${directory}/0000000000000007`;
+  assert.deepEqual(disk.paths(), [path]);
+  assert.equal(bytes.positionBytes, segmentHeaderBytes + recordHeaderBytes + 2 * 4);
+  journal.append(goldenRecords[4]!.fields);
+  const hex = hexOf(contentOf(disk, path));
+  const header = goldenHeader.replaceAll(" ", "");
+  const record = write!.hex.replaceAll(" ", "");
+  assert.equal(hex.slice(0, 2 * 64), header + header);
+  assert.equal(hex.slice(2 * 64, 2 * (64 + 77)), record);
+  assert.equal(hex.slice(2 * (64 + 77), 2 * (64 + 80 + 4)), "000000" + "52534a52");
+  assert.equal(hex.length, 2 * (64 + 80 + 64));
+});
+
+// ── reading ────────────────────────────────────────────────────────────────────────────────────
+
+Deno.test("JournalReader reads what was written, in order, over segments", async () => {
+  const disk = newDisk();
+  const journal = newJournal(disk);
+  extend(journal, 3);
+  journal.beginSegment();
+  const data = new SeededRandom(1).bytes(100_001);
+  const fields = { object, position: 4096, lengthBytes: 104_097, fillerBytes: 7 };
+  journal.append({ kind: "write", ...fields, checksums }, data);
+  extend(journal, 1);
+  const reader = await read(disk);
+  assert.deepEqual(reader.lsns, [1, 2, 3, 4, 5]);
+  const { segment, record } = reader.records[3]!;
+  assert.equal(record.kind, "write");
+  assert.ok(record.kind === "write");
+  const found = new Uint8Array(record.data.lengthBytes);
+  segment.file.readSync(found, record.data.positionBytes);
+  assert.equal(Buffer.compare(found, data), 0);
+  assert.deepEqual({ nextLsn: 6, nextSegment: 3 }, pick(reader));
+});
+
+Deno.test("JournalReader finds nothing in an empty directory", async () => {
+  const { lsns, nextLsn, nextSegment } = await read(newDisk());
+  assert.deepEqual({ lsns, nextLsn, nextSegment }, { lsns: [], nextLsn: 1, nextSegment: 1 });
+});
+
+Deno.test("JournalReader leaves out a last record that is torn at any byte", async () => {
+  for (let lost = 1; lost <= recordHeaderBytes; lost++) {
+    const disk = newDisk();
+    const journal = newJournal(disk);
+    extend(journal, 2);
+    await journal.sync();
+    extend(journal, 1);
+    const file = disk.open(segmentPath(directory, 1))!;
+    await file.truncate(file.lengthBytes - lost);
+    const { lsns, nextLsn, unusedLsn } = await read(disk);
+    assert.deepEqual({ lsns, nextLsn, unusedLsn }, { lsns: [1, 2], nextLsn: 3, unusedLsn: 3 });
+  }
+});
+
+Deno.test("JournalReader leaves out what nobody synced from the first bad record on", async () => {
+  for (let byte = 0; byte < recordHeaderBytes; byte++) {
+    const disk = newDisk();
+    const journal = newJournal(disk);
+    extend(journal, 1);
+    await journal.sync();
+    extend(journal, 3);
+    disk.corrupt(segmentPath(directory, 1), positionOf(2) + byte);
+    assert.deepEqual((await read(disk)).lsns, [1], `byte ${byte}`);
+  }
+});
+
+Deno.test("JournalReader refuses a journal with a changed byte where it had been synced", async () => {
+  for (let byte = 0; byte < 2 * recordHeaderBytes; byte++) {
+    const disk = newDisk();
+    const journal = newJournal(disk);
+    extend(journal, 3);
+    await journal.sync();
+    extend(journal, 1);
+    disk.corrupt(segmentPath(directory, 1), positionOf(2) + byte);
+    await assertDamaged(disk);
+  }
+});
+
+Deno.test("JournalReader refuses a journal that was cut short where it had been synced", async () => {
+  const disk = newDisk();
+  const journal = newJournal(disk);
+  extend(journal, 3);
+  await journal.sync();
+  journal.beginSegment();
+  extend(journal, 1);
+  await disk.open(segmentPath(directory, 1))!.truncate(positionOf(3));
+  await assertDamaged(disk);
+});
+
+// ── headers ────────────────────────────────────────────────────────────────────────────────────
+
+Deno.test("JournalReader needs one header of the two that a segment has", async () => {
+  for (let byte = 0; byte < segmentHeaderBytes; byte++) {
+    const disk = newDisk();
+    extend(newJournal(disk), 2);
+    disk.corrupt(segmentPath(directory, 1), byte);
+    assert.deepEqual((await read(disk)).lsns, [1, 2], `byte ${byte}`);
+  }
+});
+
+Deno.test("JournalReader takes a segment without a header for one that never was", async () => {
+  for (const length of [0, 1, 31, 40, 64, 300]) {
+    const disk = newDisk();
+    extend(newJournal(disk), 2);
+    const path = segmentPath(directory, 2);
+    // A crash has kept the length of what was written, and not the bytes.
+    disk.create(path)!.writeSync(new Uint8Array(length), 0);
+    const reader = await read(disk);
+    assert.deepEqual(reader.lsns, [1, 2]);
+    assert.deepEqual(pick(reader), { nextLsn: 3, nextSegment: 3 });
+    await reader.reader.remove();
+    assert.deepEqual(disk.paths(), [], "it was left");
+  }
+});
+
+Deno.test("JournalReader does not take a header for that of another segment's file", async () => {
+  const disk = newDisk();
+  extend(newJournal(disk), 2);
+  disk.rename(segmentPath(directory, 1), segmentPath(directory, 2));
+  assert.deepEqual((await read(disk)).lsns, []);
+});
+
+// ── segments that are missing, and others ──────────────────────────────────────────────────────
+
+/** Its first segment is as a start leaves it, after others that are gone. */
+async function runningJournal(disk: CrashDisk): Promise<Journal> {
+  const journal = newJournal(disk, { nextLsn: 10, nextSegment: 4 });
+  await journal.markBegin(10);
+  extend(journal, 2);
+  await journal.sync();
+  return journal;
+}
+
+Deno.test("JournalReader reads a journal that goes on after a start", async () => {
+  const disk = newDisk();
+  await runningJournal(disk);
+  assert.deepEqual((await read(disk)).lsns, [10, 11, 12]);
+});
+
+Deno.test("JournalReader refuses a journal without its first segment", async () => {
+  const disk = newDisk();
+  const journal = await runningJournal(disk);
+  journal.beginSegment();
+  extend(journal, 1);
+  disk.removeSync(segmentPath(directory, 4));
+  await assertDamaged(disk);
+});
+
+Deno.test("JournalReader takes confirmations of a start that did not get to a checkpoint", async () => {
+  const disk = newDisk();
+  const journal = newJournal(disk, { nextLsn: 10, nextSegment: 4 });
+  journal.append({ kind: "confirm", object, position: 3 });
+  assert.deepEqual((await read(disk)).lsns, [10]);
+});
+
+Deno.test("JournalReader refuses a journal without a later segment that had been synced", async () => {
+  const disk = newDisk();
+  const journal = await runningJournal(disk);
+  for (let segment = 5; segment <= 6; segment++) {
+    journal.beginSegment();
+    extend(journal, 2);
+    await journal.sync();
+  }
+  extend(journal, 1);
+  disk.removeSync(segmentPath(directory, 5));
+  await assertDamaged(disk);
+});
+
+Deno.test("JournalReader leaves out a segment behind one that a crash took", async () => {
+  const disk = newDisk();
+  const journal = await runningJournal(disk);
+  for (let segment = 5; segment <= 6; segment++) {
+    journal.beginSegment();
+    extend(journal, 2);
+  }
+  disk.removeSync(segmentPath(directory, 5));
+  const { lsns, nextLsn, unusedLsn } = await read(disk);
+  assert.deepEqual(lsns, [10, 11, 12]);
+  // Nothing else may ever have the number of a record that somebody might find.
+  assert.deepEqual({ nextLsn, unusedLsn }, { nextLsn: 13, unusedLsn: 17 });
+});
+
+Deno.test("JournalReader leaves out a segment that came back after it was dropped", async () => {
+  for (const hasSuccessor of [false, true]) {
+    const disk = newDisk();
+    const journal = await runningJournal(disk);
+    const path = segmentPath(directory, 4);
+    const old = contentOf(disk, path);
+    const before = journal.beginSegment();
+    extend(journal, 1);
+    await journal.retire(before);
+    await journal.removeRetired();
+    extend(journal, 1);
+    if (hasSuccessor) {
+      journal.beginSegment();
+      extend(journal, 1);
+    }
+    disk.create(path)!.writeSync(old, 0);
+    const expected = [13, 14, 15, ...hasSuccessor ? [16] : []];
+    assert.deepEqual((await read(disk)).lsns, expected);
+  }
+});
+
+// ── bytes that look like records ───────────────────────────────────────────────────────────────
+
+Deno.test("JournalReader takes no records of another segment's nonce", async () => {
+  const other = newDisk();
+  extend(newJournal(other, { nonceSeed: 2 }), 4);
+  const records = contentOf(other, segmentPath(directory, 1)).slice(positionOf(2));
+  const disk = newDisk();
+  extend(newJournal(disk), 1);
+  disk.open(segmentPath(directory, 1))!.writeSync(records, positionOf(2));
+  assert.deepEqual((await read(disk)).lsns, [1]);
+});
+
+Deno.test("JournalReader believes what looks like a record in bytes of a client only with the nonce", async () => {
+  for (const isForged of [false, true]) {
+    const disk = newDisk();
+    const journal = newJournal(disk);
+    extend(journal, 1);
+    const nonce = nonceOf(disk);
+    const data = encodeRecordHead({ kind: "extend", object }, {
+      ...{ lsn: 100, durableLsn: 99, nonce: isForged ? nonce : nonce ^ 1 },
+    });
+    const fields = { object, position: 0, lengthBytes: data.length };
+    // With two checksums the bytes begin where a record may.
+    journal.append({ kind: "write", ...fields, checksums }, data);
+    // The record is torn, so its data is looked through.
+    disk.corrupt(segmentPath(directory, 1), positionOf(2) + 20);
+    if (isForged) await assertDamaged(disk);
+    else assert.deepEqual((await read(disk)).lsns, [1]);
+  }
+});
+
+Deno.test("Journal.append() leaves no trace when it fails, and the next one takes its place", async () => {
+  const disk = newDisk();
+  const journal = newJournal(disk);
+  extend(journal, 1);
+  const data = new SeededRandom(3).bytes(5_000);
+  const fields = { kind: "write", object, lengthBytes: 5_000, checksums } as const;
+  for (let failure = 0; failure < 5; failure++) {
+    disk.isFull = true;
+    assert.throws(() => journal.append(fields, data), { code: "ENOSPC" });
+    disk.isFull = false;
+    assert.deepEqual((await read(disk)).lsns, [1]);
+  }
+  assert.equal(journal.append(fields, data).lsn, 2);
+  extend(journal, 1);
+  assert.deepEqual((await read(disk)).lsns, [1, 2, 3]);
+});
+
+// ── helpers ────────────────────────────────────────────────────────────────────────────────────
+
+function newDisk(): CrashDisk {
+  return new CrashDisk(new SeededRandom(1), directory);
+}
+
+function newJournal(
+  disk: CrashDisk,
+  { nextLsn = 1, nextSegment = 1, nonceSeed = 1 } = {},
+): Journal {
+  const random = new SeededRandom(nonceSeed);
+  return new Journal({ files: disk, directory, random, nextLsn, nextSegment });
+}
+
+/** Appends records of which each takes just its header. */
+function extend(journal: Journal, count: number): void {
+  for (let index = 0; index < count; index++) journal.append({ kind: "extend", object });
+}
+
+/** Where the record with that number of a segment is, where all before are as short as that. */
+function positionOf(number: number): number {
+  return segmentHeaderBytes + (number - 1) * recordHeaderBytes;
+}
+
+interface Found {
+  readonly reader: JournalReader;
+  readonly records: readonly FoundRecord[];
+  readonly lsns: number[];
+  readonly nextLsn: number;
+  readonly unusedLsn: number;
+  readonly nextSegment: number;
+}
+
+async function read(disk: CrashDisk): Promise<Found> {
+  const reader = await JournalReader.open(disk, directory);
+  const { records, nextLsn, unusedLsn, nextSegment } = reader;
+  const lsns = records.map(({ lsn }) => lsn);
+  return { reader, records, lsns, nextLsn, unusedLsn, nextSegment };
+}
+
+function pick({ nextLsn, nextSegment }: Found) {
+  return { nextLsn, nextSegment };
+}
+
+async function assertDamaged(disk: CrashDisk): Promise<void> {
+  await assert.rejects(() => JournalReader.open(disk, directory), {
+    code: "STORE_FORMAT",
+    message: /^Cannot read the journal "\/journal\/0{15}[0-9]": /,
+  });
+}
+
+function nonceOf(disk: CrashDisk): number {
+  const bytes = contentOf(disk, segmentPath(directory, 1));
+  return new DataView(bytes.buffer).getUint32(24, true);
+}
+
+function contentOf(disk: CrashDisk, path: string): Uint8Array<ArrayBuffer> {
+  const file = disk.open(path)!;
+  const bytes = new Uint8Array(file.lengthBytes);
+  file.readSync(bytes, 0);
+  return bytes;
+}
+
+function withBitFlipped(bytes: Uint8Array, bit: number): Uint8Array {
+  const other = bytes.slice();
+  other[bit >> 3]! ^= 1 << (bit & 7);
+  return other;
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return Uint8Array.fromHex(hex.replaceAll(" ", ""));
+}
