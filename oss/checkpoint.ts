@@ -80,8 +80,9 @@ async function carryOut(
     const end = change.offsetBytes + writtenBytes;
     const keptEnd = isClean ? Math.min(end, lengthBytes) : end;
     const copied = Math.max(0, keptEnd - change.offsetBytes);
-    copy(segment.file, positionBytes, file, change.offsetBytes, copied);
+    // Before the first byte: a copy that fails half-way leaves some, which a cut must find.
     object.fileBytes = Math.max(object.fileBytes, keptEnd);
+    copy(segment.file, positionBytes, file, change.offsetBytes, copied);
   }
   return pending.length > 0 && object.file !== undefined;
 }

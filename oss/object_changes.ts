@@ -54,7 +54,7 @@ export function cutObject({ journal }: ChangeParts, open: StoredObject, lengthBy
  * The new checksum of a block that a cut goes through. A damaged one keeps its old one: it must not
  * look right because it was cut.
  */
-export function checksumsOfCut(open: StoredObject, lengthBytes: number): Uint32Array {
+function checksumsOfCut(open: StoredObject, lengthBytes: number): Uint32Array {
   const inBlockBytes = lengthBytes % blockBytes;
   const block = Math.floor(lengthBytes / blockBytes);
   const checksum = open.checksumAt(block);

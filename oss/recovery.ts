@@ -10,7 +10,7 @@ import type { Files } from "./files.ts";
 import { Journal, type Segment, writeAll } from "./journal.ts";
 import { type FoundRecord, JournalReader, readFully } from "./journal_reader.ts";
 import type { JournalRecord, Lsn } from "./journal_record.ts";
-import { checksumsOfCut, happened } from "./object_changes.ts";
+import { happened } from "./object_changes.ts";
 import type { StoredObject } from "./stored_object.ts";
 
 export interface RecoveryParts {
@@ -165,19 +165,21 @@ class Replay {
   #repeatCut(
     open: StoredObject,
     lsn: Lsn,
-    record: JournalRecord & { kind: "cut" },
+    { lengthBytes, checksums }: JournalRecord & { kind: "cut" },
   ): void {
-    const lengthBytes = Math.min(record.lengthBytes, open.lengthBytes);
+    if (open.lengthBytes <= lengthBytes) {
+      // Without the lost fills there was nothing to cut.
+      if (open.exists) open.lastLsn = lsn;
+      return;
+    }
     const block = Math.floor(lengthBytes / blockBytes);
-    const isThere = open.checksumAt(block) !== noChecksum;
-    const checksums = this.#lostFills.has(open)
-      ? checksumsOfCut(open, lengthBytes)
-      : record.checksums;
-    // Without the lost fills there was nothing to cut.
-    if (!open.exists) return;
+    const isThere = checksums.length > 0 && open.checksumAt(block) !== noChecksum;
+    const wasRight = isThere && open.verifiedBlock(block) !== undefined;
     open.cut(lsn, lengthBytes);
     if (isThere) open.setChecksums(block, checksums);
     happened(open, lsn, lengthBytes);
+    const countsLost = wasRight && this.#lostFills.has(open) && !open.verifiedBlock(block);
+    if (countsLost) mendChecksum(open, block);
   }
 }
 

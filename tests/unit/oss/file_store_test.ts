@@ -295,6 +295,23 @@ for (
   );
 }
 
+testStore("cuts off what a checkpoint that failed half-way has left in a file", async (opened) => {
+  const { store, files, clock } = opened;
+  await writeBytes(store, object, 100, pattern(1, 600_000));
+  let writes = 0;
+  files.failure = (operation, path) => {
+    return operation === "write" && path.endsWith("_00000000") && ++writes > 1 ? "EIO" : undefined;
+  };
+  await clock.pass(limits.checkpointIntervalMs);
+  while (writes < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  files.failure = () => undefined;
+  await store.resize(object, 5_000, "cut");
+  const again = await opened.reopen();
+  await again.resize(object, 20_000, "extend");
+  assert.deepEqual(await again.verify(object, 0, 20_000), []);
+  assert.deepEqual(await readBytes(again, object, 5_000, 15_000), new Uint8Array(15_000));
+});
+
 // ── writes that fail ───────────────────────────────────────────────────────────────────────────
 
 for (const size of [1_000, 300_000]) {
