@@ -43,10 +43,13 @@ const slowOperations: readonly DiskOperation[] = ["read", "write", "sync", "sync
 
 export type CrashKind = "kill" | "power loss";
 
-/** Steps of which each begins when the one before has ended; what is in one happens at once. */
+/** A change, or time for a checkpoint, or some time, or a disk that is full or is not. */
+export type Action = Change | "checkpoint" | "pause" | "full" | "not full";
+
+/** Steps one after the other; what is in one of them happens at once, a list in it in order. */
 export interface Script {
   readonly shards: number;
-  readonly steps: readonly (readonly (Change | "checkpoint")[])[];
+  readonly steps: readonly (readonly (Action | readonly Action[])[])[];
 }
 
 /** A clock by which some writes take long, so that the next ones are not waited for in one step. */
@@ -102,12 +105,12 @@ class Machine {
   /** A process that takes these steps, and crashes before that operation. */
   async runScript({ shards, steps }: Script, crashAt: number): Promise<void> {
     const stores = await this.#start(shards, checkpointSizes[1]!);
+    this.#slowDown();
     this.disk.crashAt = this.disk.operations + crashAt;
     await this.#unlessCrashed(async () => {
       for (const step of steps) {
-        await allOf(step.map((each) => {
-          if (each !== "checkpoint") return this.#carryOut(stores, each);
-          return this.#clock.pass(limits.checkpointIntervalMs);
+        await allOf(step.map(async (each) => {
+          for (const action of [each].flat()) await this.#act(stores, action);
         }));
       }
     });
@@ -117,6 +120,22 @@ class Machine {
     await this.#crashStarts(this.#random.below(2));
     await using store = await this.#open(1);
     await this.#check(store);
+  }
+
+  async #act(stores: readonly ObjectStore[], action: Action): Promise<void> {
+    switch (action) {
+      case "checkpoint":
+        return await this.#clock.pass(limits.checkpointIntervalMs);
+      case "pause":
+        for (let turn = 0; turn < 50; turn++) await undefined;
+        return;
+      case "full":
+      case "not full":
+        this.disk.isFull = action === "full";
+        return;
+      default:
+        return await this.#carryOut(stores, action);
+    }
   }
 
   // ── crashes ──────────────────────────────────────────────────────────────────────────────────
@@ -181,6 +200,10 @@ class Machine {
     });
   }
 
+  #slowDown(): void {
+    this.disk.slow = new Set(slowOperations.filter(() => this.#random.below(3) === 0));
+  }
+
   /** As an oss with so many workers does it. */
   async #start(shards: number, sizes: CheckpointSizes): Promise<ObjectStore[]> {
     await (await this.#open(1)).close();
@@ -204,7 +227,7 @@ class Machine {
   async #live(): Promise<void> {
     const some = new SomeChanges(this.#random);
     if (this.#random.below(2) > 0) this.#inodes.renew();
-    this.disk.slow = new Set(slowOperations.filter(() => this.#random.below(3) === 0));
+    this.#slowDown();
     const sizes = checkpointSizes[this.#random.below(2)]!;
     const stores = await this.#start(1 + this.#random.below(2), sizes);
     this.#crashWithin(operationsOfLife);

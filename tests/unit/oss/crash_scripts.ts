@@ -3,11 +3,12 @@
 
 import { objectId } from "../../../shared/layout.ts";
 import type { Change } from "../../support/object_history.ts";
-import type { Script } from "./crash_machine.ts";
+import type { Action, Script } from "./crash_machine.ts";
 
 const KiB = 1024;
 const object = objectId(7, 0);
 const other = objectId(8, 0);
+const others = [9, 10, 11, 12, 13].map((ino) => objectId(ino, 0));
 let written = 0;
 
 function write(offsetBytes: number, lengthBytes: number, to = object): Change {
@@ -68,6 +69,47 @@ export const scripts: Readonly<Record<string, Script>> = {
       [write(128 * KiB, 64 * KiB), sync(object), sync(object)],
       [write(60 * KiB, 8 * KiB)],
       ["checkpoint", write(192 * KiB, 64 * KiB)],
+    ],
+  },
+  "a large write to where a checkpoint is about to cut": {
+    shards: 1,
+    steps: [
+      [write(0, 400_000)],
+      [sync(object)],
+      [cut(4_000)],
+      [
+        "checkpoint",
+        [64, 128, 192, 256].flatMap((place): Action[] => ["pause", write(place * KiB, 64 * KiB)]),
+      ],
+    ],
+  },
+  "changes while a checkpoint carries out others": {
+    shards: 1,
+    steps: [
+      [...others.map((each) => write(0, 9_000, each))],
+      [sync(...others)],
+      [...others.map((each) => write(100, 5_000, each))],
+      [
+        "checkpoint",
+        others.toReversed().flatMap((each): Action[] => ["pause", write(300, 6_000, each)]),
+        others.flatMap((each): Action[] => ["pause", "pause", write(700, 4_000, each)]),
+      ],
+    ],
+  },
+  "changes where a large write has failed": {
+    shards: 1,
+    steps: [
+      [extend(1)],
+      ["full"],
+      [write(0, 200_000)],
+      ["not full"],
+      [write(0, 70_001)],
+      [write(80_000, 50)],
+      [extend(75_000), write(0, 10, other)],
+      [write(100_100, 5_000)],
+      ["checkpoint"],
+      [extend(200_000)],
+      [sync(object)],
     ],
   },
   "objects that are destroyed while others are checkpointed": {

@@ -12,6 +12,8 @@ export class FaultyFiles implements Files {
   /** Writes on other threads begin when this has resolved. */
   writeGate: Promise<void> = Promise.resolve();
   writesAtGate = 0;
+  /** Syncs of files begin when this has resolved. */
+  syncGate: Promise<void> = Promise.resolve();
   /** The error of an operation on a path, where it is to fail. */
   failure: (
     operation: "sync" | "write" | "remove" | "create" | "rename",
@@ -125,8 +127,8 @@ class FaultyFile implements OpenFile {
     return this.#file.truncate(lengthBytes);
   }
 
-  // deno-lint-ignore require-await -- a failure must be a rejection
   async sync(): Promise<void> {
+    await this.#files.syncGate;
     this.#files.synced.push(this.#path);
     this.#files.check("sync", this.#path);
     return this.#file.sync();

@@ -2,75 +2,16 @@
 // it syncs, and what it does on a disk that fails. crash_test.ts has the crashes.
 
 import assert from "node:assert/strict";
-import { FileObjectStore, type FileObjectStoreOptions } from "../../../oss/file_store.ts";
 import { localFiles } from "../../../oss/files.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
 import { readBytes, writeBytes } from "../../support/object_bytes.ts";
-import { SeededRandom } from "../../support/seeded_random.ts";
-import { SleepingClock } from "../../support/sleeping_clock.ts";
-import { FaultyFiles } from "./faulty_files.ts";
+import { Opened, testStore } from "./opened_store.ts";
 
-const random = new SeededRandom(1);
 const object = objectId(7, 0);
 const other = objectId(7, 1);
 const large = limits.directWriteBytesMin;
-
-type Options = Partial<FileObjectStoreOptions>;
-
-class Opened {
-  readonly directory: string;
-  readonly files = new FaultyFiles();
-  readonly clock = new SleepingClock();
-  store!: FileObjectStore;
-  readonly #options: Options;
-
-  constructor(directory: string, options: Options) {
-    this.directory = directory;
-    this.#options = options;
-  }
-
-  get objects(): string {
-    return `${this.directory}/objects`;
-  }
-
-  open(options: Options = {}): Promise<FileObjectStore> {
-    const { directory, files, clock } = this;
-    const all = { directory, targetIndex: 3, random, clock, files, ...this.#options, ...options };
-    return FileObjectStore.open(all);
-  }
-
-  async reopen(options: Options = {}): Promise<FileObjectStore> {
-    await this.store.close();
-    return this.store = await this.open(options);
-  }
-
-  /** What was synced so far, by the last part of its path; forgets it. */
-  takeSynced(): string[] {
-    const root = `${this.directory}/`;
-    return this.files.synced.splice(0).map((path) => path.replace(root, ""));
-  }
-}
-
-function testStore(
-  name: string,
-  test: (opened: Opened) => Promise<void>,
-  options: Options = {},
-): void {
-  Deno.test(`FileObjectStore ${name}`, async () => {
-    const opened = new Opened(await Deno.makeTempDir(), options);
-    opened.store = await opened.open();
-    try {
-      await test(opened);
-    } finally {
-      opened.files.failure = () => undefined;
-      await opened.store.close();
-      await Deno.remove(opened.directory, { recursive: true });
-    }
-    assert.equal(opened.files.opened, 0, "a file was left open");
-  });
-}
 
 const journalOf = (path: string) => path.startsWith("journal/1-0/");
 
