@@ -98,6 +98,7 @@ export class Checkpointer {
   }
 
   #runInBackground(): void {
+    if (this.#running) return this.#runLater();
     this.run().catch((error) => {
       // The journal has it all, and the next one tries again.
       const { log, targetIndex } = this.#options;

@@ -156,10 +156,14 @@ export class FileObjectStore implements ObjectStore {
     const files = this.#files;
     const journals = `${directory}/journal`;
     const own = `${journals}/${this.#shard.count}-${this.#shard.index}`;
+    if (files.lengthOf(journals) === undefined && (await files.list(this.#root)).length > 0) {
+      throw journalIsGone(journals);
+    }
     for (const path of [this.#root, journals, own]) files.makeDirectory(path);
     for (const path of [directory, journals]) await files.syncDirectory(path);
     // A store of all objects also takes over what shards have left.
-    const names = this.#shard.count === 1 ? await files.list(journals) : [];
+    const found = this.#shard.count === 1 ? await files.list(journals) : [];
+    const names = found.filter((name) => journalName.test(name));
     await recoverJournals({
       ...{ files, random, directory: own },
       others: names.map((name) => `${journals}/${name}`).filter((path) => path !== own),
@@ -479,4 +483,16 @@ export class FileObjectStore implements ObjectStore {
     const { code, reason } = reasonOf(error);
     return new RustreError(code, `Cannot ${what}: ${reason}`, { cause: error });
   }
+}
+
+/** Of `{shards}-{shard}`. */
+const journalName = /^[1-9]\d*-\d+$/;
+
+/** The directories of both are on disk before there is any object: one without the other is a loss. */
+function journalIsGone(path: string): RustreError {
+  return new RustreError(
+    "STORE_FORMAT",
+    `Cannot read the journal "${path}": it is gone, and with it changes that were acknowledged; ` +
+      "check its disk, and if it stays so, take the OST for lost",
+  );
 }

@@ -76,11 +76,6 @@ export class JournalReader {
     }
   }
 
-  /** Whether a segment is there, of which a crash cannot have taken the beginning. */
-  get isThere(): boolean {
-    return this.#segments.length > 0;
-  }
-
   /** Whether there is nothing but a segment that says so. */
   get isEnded(): boolean {
     return this.#paths.length <= 1 && this.records.every(({ record: { kind } }) => {
