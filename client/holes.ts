@@ -4,7 +4,7 @@
 import { type ResizedObject, resizedObjects, targetsOfObject } from "../shared/layout.ts";
 import type { ObjectClient } from "./object_client.ts";
 import type { FileObjects } from "./object_parts.ts";
-import type { WriteBack } from "./write_back.ts";
+import type { UnsyncedObjects } from "./unsynced_objects.ts";
 import { WrittenRanges } from "./written_ranges.ts";
 
 /** Objects that are looked at together: a hole may be as long as the longest file. */
@@ -13,7 +13,7 @@ const batchLength = 1024;
 export interface HolesOptions {
   readonly objects: ObjectClient;
   readonly file: FileObjects;
-  readonly writeBack: WriteBack;
+  readonly unsynced: UnsyncedObjects;
   readonly dataEndBytes: number;
 }
 
@@ -61,13 +61,13 @@ export class Holes {
     growing: readonly ResizedObject[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { objects, file, writeBack } = this.#options;
+    const { objects, file, unsynced } = this.#options;
     const items = growing.map((object) => ({ ...object, lengthBytes: 0 }));
     const byTarget = Map.groupBy(items, ({ seq }) => targetsOfObject(file.layout, seq)[0]!);
     const byLane = Array.from(byTarget, ([targetIndex, items]) => ({ targetIndex, items }));
-    await objects.windows.each(byLane, signal, async ({ seq, higherLengthBytes, lengthBytes }) => {
+    await objects.windows.each(byLane, signal, async ({ seq, higherLengthBytes }) => {
       const answers = await objects.extend(file, seq, higherLengthBytes, signal);
-      writeBack.wrote({ seq, lengthBytes }, answers);
+      unsynced.add(seq, answers);
     });
   }
 }

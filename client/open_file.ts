@@ -20,7 +20,7 @@ import { Holes } from "./holes.ts";
 import { named } from "./named_errors.ts";
 import { type ContentOf, contentOfBytes, type ObjectClient } from "./object_client.ts";
 import type { FileObjects } from "./object_parts.ts";
-import { WriteBack } from "./write_back.ts";
+import { UnsyncedObjects } from "./unsynced_objects.ts";
 
 /** What the end of a file's life calls; file_system.ts gives it, bound to the file. */
 export interface FileEnding {
@@ -65,7 +65,7 @@ export class OpenFile implements AsyncDisposable {
   #writtenEndBytes = 0;
   readonly #holes: Holes;
   readonly #writesUnderWay = new Set<Promise<void>>();
-  readonly #writeBack: WriteBack;
+  readonly #unsynced = new UnsyncedObjects();
   /** Something was written that the mds has not been told of. */
   #changed = false;
   #state: "open" | "closing" | "closed" = "open";
@@ -80,11 +80,10 @@ export class OpenFile implements AsyncDisposable {
     const { objects, attributes: { dataEndBytes } } = options;
     this.#inWindows = eachInWindows(this.#objects, objects.windows);
     this.#inOrder = eachInOrder(this.#objects);
-    this.#writeBack = new WriteBack(objects, this.#objects);
     this.#holes = new Holes({
       objects,
       file: this.#objects,
-      writeBack: this.#writeBack,
+      unsynced: this.#unsynced,
       dataEndBytes,
     });
   }
@@ -229,7 +228,6 @@ export class OpenFile implements AsyncDisposable {
     if (this.#closing) return void await this.#closing.catch(() => {});
     this.#state = "closed";
     await Promise.allSettled(this.#writesUnderWay);
-    await this.#writeBack.stop();
     await this.#options.ending.abandon();
   }
 
@@ -346,7 +344,7 @@ export class OpenFile implements AsyncDisposable {
       `write to "${this.path}"`,
       () => this.#options.objects.write(this.#objects, piece, contentOf, { sync, signal }),
     );
-    if (!sync) this.#writeBack.wrote(piece, answers);
+    if (!sync) this.#unsynced.add(piece.seq, answers);
   }
 
   async #close(signal: AbortSignal | undefined): Promise<void> {
@@ -398,7 +396,11 @@ export class OpenFile implements AsyncDisposable {
     const { layout } = this.#objects;
     await named(
       `sync "${this.path}"`,
-      () => this.#writeBack.sync(objectCount(layout, endBytes), signal),
+      () =>
+        this.#unsynced.sync(
+          objectCount(layout, endBytes),
+          (group) => this.#options.objects.sync(this.#objects, group, signal),
+        ),
     );
   }
 

@@ -37,27 +37,18 @@ export class UnsyncedObjects {
    * added meanwhile, and what failed, is left for the next time. Once writes were lost, every sync
    * fails with what the first one failed with.
    */
-  sync(endSeq: number, syncGroup: SyncGroup): Promise<void> {
-    return this.#sync((seq) => seq < endSeq, syncGroup);
-  }
-
-  /** {@link sync} of one object. */
-  syncOne(wanted: number, syncGroup: SyncGroup): Promise<void> {
-    return this.#sync((seq) => seq === wanted, syncGroup);
-  }
-
-  async #sync(wanted: (seq: number) => boolean, syncGroup: SyncGroup): Promise<void> {
+  async sync(endSeq: number, syncGroup: SyncGroup): Promise<void> {
     if (this.#lost) throw this.#lost;
-    const groups = this.#take(wanted);
+    const groups = this.#take(endSeq);
     const outcomes = await Promise.allSettled(groups.map((group) => this.#try(group, syncGroup)));
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed) throw this.#lost ?? failed.reason;
   }
 
-  #take(wanted: (seq: number) => boolean): UnsyncedGroup[] {
+  #take(endSeq: number): UnsyncedGroup[] {
     const taken: UnsyncedGroup[] = [];
     for (const [key, { targetIndex, verifier, seqs: all }] of this.#groups) {
-      const seqs = new Set([...all].filter(wanted));
+      const seqs = new Set([...all].filter((seq) => seq < endSeq));
       for (const seq of seqs) all.delete(seq);
       if (all.size === 0) this.#groups.delete(key);
       if (seqs.size > 0) taken.push({ targetIndex, verifier, seqs });

@@ -4,7 +4,7 @@
 
 import fs from "node:fs";
 import { type ErrorCode, messageOf } from "../shared/errors.ts";
-import { syncFileSystem } from "../shared/libc.ts";
+import { bytesToPage, openUncached, pageBytes, syncFileSystem, writeAt } from "../shared/libc.ts";
 import { limits } from "../shared/limits.ts";
 import { forEachConcurrently } from "./concurrently.ts";
 
@@ -50,6 +50,7 @@ export interface OpenFile {
   readSync(into: Uint8Array, offsetBytes: number): number;
   read(into: Uint8Array, offsetBytes: number): Promise<number>;
   writeSync(bytes: Uint8Array, offsetBytes: number): number;
+  /** Past the system's cache where it can, for bytes that begin and end with pages. */
   write(bytes: Uint8Array, offsetBytes: number): Promise<number>;
   truncate(lengthBytes: number): Promise<void>;
   /** Data and length are on disk. */
@@ -180,12 +181,8 @@ class LocalFile implements OpenFile {
   readonly lengthBytes: number;
   readonly #path: string;
   readonly #descriptor: number;
-  /**
-   * For writes on another thread: those of node:fs block this one, those of Deno do not, but have a
-   * file position instead of an offset, so they take turns.
-   */
-  #writer: Deno.FsFile | undefined;
-  #lastWrite: Promise<unknown> = Promise.resolve();
+  /** The same file past the system's cache, when it was needed. */
+  #uncached: number | "none" | undefined;
 
   constructor(path: string, descriptor: number, lengthBytes: number) {
     this.#path = path;
@@ -213,16 +210,17 @@ class LocalFile implements OpenFile {
     return fs.writeSync(this.#descriptor, bytes, 0, bytes.length, offsetBytes);
   }
 
-  write(bytes: Uint8Array, offsetBytes: number): Promise<number> {
-    const turn = () => {
-      this.#writer ??= Deno.openSync(this.#path, { write: true });
-      this.#writer.seekSync(offsetBytes, Deno.SeekMode.Start);
-      return this.#writer.write(bytes);
-    };
-    // The next turn comes however this one ends; its error goes to its own caller.
-    const written = this.#lastWrite.then(turn, turn);
-    this.#lastWrite = written;
-    return written;
+  async write(bytes: Uint8Array, offsetBytes: number): Promise<number> {
+    const written = await writeAt(this.#descriptorFor(bytes, offsetBytes), bytes, offsetBytes);
+    // This one does it, or says why not.
+    return written ?? this.writeSync(bytes, offsetBytes);
+  }
+
+  #descriptorFor(bytes: Uint8Array, offsetBytes: number): number {
+    const isOfPages = bytes.length % pageBytes === 0 && offsetBytes % pageBytes === 0;
+    if (!isOfPages || bytesToPage(bytes) > 0) return this.#descriptor;
+    this.#uncached ??= openUncached(this.#path) ?? "none";
+    return this.#uncached === "none" ? this.#descriptor : this.#uncached;
   }
 
   truncate(lengthBytes: number): Promise<void> {
@@ -237,6 +235,6 @@ class LocalFile implements OpenFile {
 
   close(): void {
     fs.closeSync(this.#descriptor);
-    this.#writer?.close();
+    if (typeof this.#uncached === "number") fs.closeSync(this.#uncached);
   }
 }

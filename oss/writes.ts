@@ -2,7 +2,6 @@
 // as a replica, for which the primary has done that.
 
 import { blockBytes, decodeChecksums, partCount } from "../shared/checksums.ts";
-import type { Payload } from "../shared/environment.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Target } from "../shared/model.ts";
@@ -54,18 +53,18 @@ export class Writes {
    * has one checksum, is then written in the same order everywhere.
    */
   async #inTurn(write: Write): Promise<OssReply<"writeObject">> {
-    const { request, payload, replicas } = write;
+    const { request, payload } = write;
     const range = wholeBlocks(request.offsetBytes, payload.length);
     const verifiers = await this.#order.inTurn(request, range, (here) => {
-      const isLarge = payload.length >= limits.forwardFromFileBytesMin;
-      return replicas.length > 0 && isLarge
-        ? this.#writeThenForward(write, here)
-        : this.#writeAndForward(write, here);
+      return this.#writeAndForward(write, here);
     });
     return { verifiers };
   }
 
-  /** What is small goes to the replicas from memory, while it is written here. */
+  /**
+   * The replicas get the bytes from memory, while they are written here: the object's file has them
+   * later, and where large writes go past the system's cache it would have to be read from disk.
+   */
   #writeAndForward(write: Write, here: Here): Promise<[string, ...string[]]> {
     const { request, payload, replicas } = write;
     const { replication } = this.#context;
@@ -76,27 +75,6 @@ export class Writes {
       }),
       ...replicas.map((replica) => replication.forward(replica, request, payload)),
     ]);
-  }
-
-  /** What is large goes to the replicas from the object's own file, past this process's memory. */
-  async #writeThenForward(write: Write, here: Here): Promise<[string, ...string[]]> {
-    const { request, payload, replicas } = write;
-    const { objects, replication } = this.#context;
-    await here(() => this.#writeHere(write));
-    const { object, offsetBytes } = request;
-    const data = await here(() =>
-      objects.read(object, offsetBytes, payload.length, { verified: false })
-    );
-    // Where the store does not have it in a file, it is in memory already.
-    const source: Payload = data.payload instanceof Uint8Array ? payload : data.payload;
-    try {
-      return await all([
-        here(() => this.#syncHere(request)),
-        ...replicas.map((replica) => replication.forward(replica, request, source)),
-      ]);
-    } finally {
-      data.release();
-    }
   }
 
   async #writeHere({ request, payload, checksums }: Write): Promise<void> {

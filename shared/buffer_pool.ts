@@ -2,13 +2,15 @@
 // garbage collector: one that gets a gigabyte of them each second falls behind.
 
 import { assert } from "./assert.ts";
+import { bytesToPage, pageBytes } from "./libc.ts";
 import { limits } from "./limits.ts";
 
 /** A smaller buffer costs less than its way through the pool. */
 const lengthMin = 16 * 1024;
 
 /**
- * Keeps buffers by size class, the powers of two. What is taken is not bounded here: whoever takes
+ * Keeps buffers by size class, the powers of two, each at the start of a page where the platform can
+ * say: a disk takes no others without a copy. What is taken is not bounded here: whoever takes
  * bounds that.
  */
 export class BufferPool {
@@ -30,14 +32,14 @@ export class BufferPool {
     if (length < lengthMin) return new Uint8Array(length);
     const classBytes = classOf(length);
     const buffer = this.#idle.get(classBytes)?.pop();
-    if (buffer === undefined) return new Uint8Array(new ArrayBuffer(classBytes), 0, length);
+    if (buffer === undefined) return atPage(new ArrayBuffer(classBytes + pageBytes), length);
     this.#idleBytes -= classBytes;
-    return new Uint8Array(buffer, 0, length);
+    return atPage(buffer, length);
   }
 
   /** Gives back what {@link take} gave; nobody may use it any more. */
   give({ buffer }: Uint8Array): void {
-    const classBytes = buffer.byteLength;
+    const classBytes = buffer.byteLength - pageBytes;
     if (classBytes < lengthMin) return;
     const isOurs = buffer instanceof ArrayBuffer && classOf(classBytes) === classBytes;
     assert(isOurs, "a buffer that is not of the pool");
@@ -48,6 +50,10 @@ export class BufferPool {
     this.#idle.set(classBytes, idle);
     this.#idleBytes += classBytes;
   }
+}
+
+function atPage(buffer: ArrayBuffer, length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer, bytesToPage(new Uint8Array(buffer)), length);
 }
 
 /** The smallest power of two that is not below `length`. */

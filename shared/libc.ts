@@ -7,6 +7,7 @@
 // a call failed does the same with the platform's functions, which succeed or say why.
 
 import { constants, existsSync, openSync } from "node:fs";
+import { assert } from "./assert.ts";
 import { type ErrorCode, meaningOf, RustreError } from "./errors.ts";
 
 const functions = {
@@ -14,6 +15,7 @@ const functions = {
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize", nonblocking: true },
   syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },
   posix_fallocate: { parameters: ["i32", "i64", "i64"], result: "i32", nonblocking: true },
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
@@ -124,6 +126,56 @@ export async function syncFileSystem(descriptor: number): Promise<boolean> {
   if (!library) return false;
   if (await library.syncfs(descriptor) === 0) return true;
   throw new RustreError("EIO", `Cannot sync a file system: ${meaningOf("EIO")}`);
+}
+
+/** What disks and their file systems ask of a write past the cache, or a multiple of it. */
+export const pageBytes = 4096;
+
+/** How many bytes there are from the first of these to the next page; 0 where nobody can say. */
+export function bytesToPage(bytes: Uint8Array): number {
+  if (!libc()) return 0;
+  const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(unshared(bytes)));
+  return Number(-address & BigInt(pageBytes - 1));
+}
+
+/** O_DIRECT of Linux. */
+const uncached = Deno.build.arch === "aarch64" ? 0o200000 : 0o40000;
+
+/**
+ * Opens a file for writes past the system's cache, whose position, length and memory are multiples
+ * of {@link pageBytes}. `undefined` where it cannot be opened so.
+ */
+export function openUncached(path: string): number | undefined {
+  if (!libc()) return undefined;
+  try {
+    return openSync(path, constants.O_RDWR | uncached);
+  } catch {
+    // Not every file system can, and whatever else is wrong shows in any other way of writing.
+    return undefined;
+  }
+}
+
+/**
+ * Writes at a position of a file, on another thread; says how many bytes, which may be fewer.
+ * `undefined` where that failed. The descriptor must stay open meanwhile, and the bytes unchanged.
+ */
+export async function writeAt(
+  descriptor: number,
+  bytes: Uint8Array,
+  offsetBytes: number,
+): Promise<number | undefined> {
+  const library = libc();
+  if (!library) return undefined;
+  const [length, offset] = [BigInt(bytes.length), BigInt(offsetBytes)];
+  const written = await library.pwrite(descriptor, unshared(bytes), length, offset);
+  return written < 0n ? undefined : Number(written);
+}
+
+/** Of memory that no other thread has, which FFI asks for. */
+function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, length } = bytes;
+  assert(buffer instanceof ArrayBuffer, "shared memory");
+  return new Uint8Array(buffer, byteOffset, length);
 }
 
 /** EINTR of Linux. */

@@ -216,6 +216,8 @@ export const limits = {
   syncTogetherMin: 32,
   /** Writes from so many bytes on go to new blocks of an object's file, not to the journal. */
   directWriteBytesMin: 64 * KiB,
+  /** And from so many on past the system's cache, where the platform can. */
+  uncachedWriteBytesMin: 256 * KiB,
   /** A write that takes longer waits for the disk: those that follow do so on other threads. */
   slowWriteMs: 20,
   /** For how long. */
@@ -261,8 +263,6 @@ export const limits = {
   damagedBlocksRemembered: 65_536,
   /** Objects that an OST remembers as damaged; with more, its whole disk is. */
   failedObjectsRemembered: 65_536,
-  /** Writes from so many bytes on go to the replicas from the primary's file, when it has them. */
-  forwardFromFileBytesMin: 64 * KiB,
   /** How long a primary waits for a replica: less than its own caller waits for it. */
   forwardTimeoutMs: 8_000,
 
@@ -280,8 +280,6 @@ export const limits = {
   targetWindowBytes: 4 * MiB,
   /** What a small request counts there: so many of them cost a server as much as this. */
   targetWindowRequestBytes: 64 * KiB,
-  /** Written bytes of one object after which its sync begins, while others are still written. */
-  earlySyncBytes: 16 * MiB,
   /** Repairs that a client has asked for and that are under way at once; each reads a few MiB. */
   clientRepairsInFlight: 4,
   /** Repairs under way or waiting; of more damage the next reader tells, or a scrub. */

@@ -20,7 +20,7 @@ import {
 } from "../support/watching_transport.ts";
 
 const { transferBytes } = limits;
-const { readObject, writeObject, syncObjects } = ossService.methods;
+const { readObject, writeObject } = ossService.methods;
 
 function bytesOf(length: number, seed = 1): Uint8Array<ArrayBuffer> {
   const words = new Uint32Array(Math.ceil(length / 4));
@@ -262,53 +262,11 @@ for (const [how, change] of [["cut", -10], ["growing", 10]] as const) {
 
 // ── durability ─────────────────────────────────────────────────────────────────────────────────
 
-Deno.test("the sync of what is written begins before the last byte of a large file is sent", () =>
-  inCluster({ osts: 1 }, async (cluster, directory) => {
-    const opcodes: number[] = [];
-    const { fileSystem, environment } = watched(cluster, {
-      onFrame: ({ direction, header }) => {
-        if (direction === "sent") opcodes.push(header.opcode);
-      },
-    });
-    const bytes = bytesOf(3 * limits.earlySyncBytes);
-    await Deno.writeFile(`${directory}/a`, bytes);
-    await upload(fileSystem, `${directory}/a`, "/a", { environment });
-    assert(opcodes.indexOf(syncObjects.opcode) < opcodes.lastIndexOf(writeObject.opcode));
-    cluster.targets[0]!.disk.crash();
-    await cluster.crash("oss0");
-    await cluster.startOss(0);
-    await using file = await cluster.fileSystem().open("/a");
-    same(await file.read(0, file.sizeBytes), bytes);
-  }));
-
-Deno.test("an early sync that fails is made good by the one at the end", () =>
-  withCluster({ osts: 1 }, async (cluster) => {
-    let syncs = 0;
-    const { fileSystem } = watched(cluster, {
-      onFrame: ({ direction, header }) => {
-        if (direction === "sent" && header.opcode === syncObjects.opcode && syncs++ === 0) {
-          cluster.network.disconnect("oss0");
-        }
-      },
-    });
-    const bytes = bytesOf(2 * limits.earlySyncBytes);
-    await store(fileSystem, "/a", bytes);
-    assert(syncs >= 2);
-    await cluster.crash("oss0");
-    cluster.targets[0]!.disk.crash();
-    await cluster.startOss(0);
-    await using file = await cluster.fileSystem().open("/a");
-    same(await file.read(0, file.sizeBytes), bytes);
-  }));
-
-Deno.test("a put through a power cut of an OST behind an early sync fails", () =>
+Deno.test("a put through a power cut of an OST fails", () =>
   withCluster({ osts: 1 }, async (cluster) => {
     const fileSystem = cluster.fileSystem();
     await using file = await fileSystem.create("/a");
-    const part = bytesOf(limits.earlySyncBytes);
-    await file.write(0, part);
-    await file.write(part.length, part.subarray(0, transferBytes));
-    await cluster.sleep(100);
+    await file.write(0, bytesOf(2 * transferBytes));
     await cluster.crash("oss0");
     cluster.targets[0]!.disk.crash();
     await cluster.startOss(0);

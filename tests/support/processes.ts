@@ -6,6 +6,14 @@ import { fileURLToPath } from "node:url";
 const mainPath = fileURLToPath(import.meta.resolve("../../main.ts"));
 /** Its workers can be killed. */
 const mortalMainPath = fileURLToPath(import.meta.resolve("./mortal_main.ts"));
+/** As the task "rustre" of deno.json, from any directory; modules were checked before. */
+const runMain = [
+  "run",
+  "--quiet",
+  "--no-check",
+  "--allow-all",
+  "--v8-flags=--max-semi-space-size=2",
+];
 
 export interface RustreProcess extends AsyncDisposable {
   readonly pid: number;
@@ -38,8 +46,7 @@ function command(
   { prefix = [], mortal = false, ...options }: Deno.CommandOptions & CommandPrefix,
 ): Deno.Command {
   const main = mortal ? mortalMainPath : mainPath;
-  const deno = [Deno.execPath(), "run", "--quiet", "--no-check", "--allow-all", main];
-  const [program, ...rest] = [...prefix, ...deno, ...args];
+  const [program, ...rest] = [...prefix, Deno.execPath(), ...runMain, main, ...args];
   return new Deno.Command(program!, { args: rest, ...options });
 }
 

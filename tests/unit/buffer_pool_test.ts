@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { BufferPool } from "../../shared/buffer_pool.ts";
+import { bytesToPage } from "../../shared/libc.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 
 const KiB = 1024;
@@ -35,6 +36,15 @@ Deno.test("BufferPool gives what is asked for, never twice at once, and keeps no
       pool.give(bytes);
     }
     assert(pool.idleBytes <= 3 * MiB);
+  }
+});
+
+Deno.test("BufferPool gives buffers that begin with a page, new or used", () => {
+  const pool = new BufferPool(4 * MiB);
+  for (const length of [16 * KiB, 100_000, MiB, MiB]) {
+    const bytes = pool.take(length);
+    assert.equal(bytesToPage(bytes), 0);
+    pool.give(bytes);
   }
 });
 

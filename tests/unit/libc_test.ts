@@ -3,14 +3,19 @@
 import assert from "node:assert/strict";
 import { closeSync, openSync, readdirSync, statSync, writeSync } from "node:fs";
 import { isRustreError } from "../../shared/errors.ts";
+import { bufferPool } from "../../shared/buffer_pool.ts";
 import {
+  bytesToPage,
   connectionAddresses,
   linkOpenFile,
+  openUncached,
   openUnnamed,
+  pageBytes,
   preallocate,
   readStatus,
   sendFile,
   syncFileSystem,
+  writeAt,
   writeTimes,
   writeTimesOf,
 } from "../../shared/libc.ts";
@@ -116,4 +121,40 @@ Deno.test({ name: "openUnnamed() makes a file that linkOpenFile() names, once", 
   } finally {
     Deno.removeSync(directory, { recursive: true });
   }
+});
+
+Deno.test({ name: "bytesToPage() says where the next page begins", ignore }, () => {
+  const buffer = new ArrayBuffer(4 * pageBytes);
+  const first = bytesToPage(new Uint8Array(buffer));
+  assert(first >= 0 && first < pageBytes);
+  for (const offset of [0, 1, 100, pageBytes - 1, pageBytes, pageBytes + 1]) {
+    const expected = (2 * pageBytes - offset) % pageBytes;
+    assert.equal(bytesToPage(new Uint8Array(buffer, first + offset)), expected, `${offset}`);
+  }
+});
+
+Deno.test(
+  { name: "writeAt() writes pages past the cache where the file system can", ignore },
+  () =>
+    withFile(async (descriptor, path) => {
+      const bytes = bufferPool.take(16 * pageBytes);
+      crypto.getRandomValues(bytes);
+      // A file system in memory may have no such way.
+      const uncached = openUncached(path);
+      for (const each of uncached === undefined ? [descriptor] : [descriptor, uncached]) {
+        assert.equal(await writeAt(each, bytes, 3 * pageBytes), bytes.length);
+        const written = await Deno.readFile(path);
+        assert.deepEqual(written.subarray(3 * pageBytes), bytes);
+        bytes.reverse();
+      }
+      if (uncached === undefined) return;
+      assert.equal(await writeAt(uncached, bytes, 100), undefined, "not at a page");
+      closeSync(uncached);
+      assert.equal(await writeAt(uncached, bytes, 0), undefined, "closed");
+    }),
+);
+
+Deno.test({ name: "openUncached() says where there is no such file", ignore }, () => {
+  assert.equal(openUncached("/nonexistent"), undefined);
+  assert.equal(openUncached("/proc/version"), undefined);
 });

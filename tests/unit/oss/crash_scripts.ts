@@ -46,6 +46,17 @@ export const scripts: Readonly<Record<string, Script>> = {
       ["checkpoint"],
     ],
   },
+  "large writes past the cache that end within a page": {
+    shards: 1,
+    steps: [
+      [write(0, 256 * KiB + 300)],
+      [extend(600 * KiB)],
+      [write(300 * KiB, 256 * KiB + 1), sync(object)],
+      ["checkpoint", cut(400 * KiB + 5)],
+      [write(404 * KiB, 256 * KiB), sync(object)],
+      [write(256 * KiB + 200, 300)],
+    ],
+  },
   "a large write to where a cut has been": {
     shards: 1,
     steps: [

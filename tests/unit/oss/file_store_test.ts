@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { localFiles } from "../../../oss/files.ts";
+import { bufferPool } from "../../../shared/buffer_pool.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
@@ -47,6 +48,39 @@ testStore("puts a large new write into its file at once", async ({ store, object
   await writeBytes(store, object, 0, pattern(1, large));
   const bytes = await Deno.readFile(`${objects}/000/0000000000000007_00000000`);
   assert.deepEqual(bytes, pattern(1, large));
+});
+
+testStore(
+  "writes past the cache what is read through it, whatever is in memory",
+  async (opened) => {
+    const { store } = opened;
+    const { uncachedWriteBytesMin } = limits;
+    let offsetBytes = 0;
+    for (const [seed, lengthBytes] of [0, 1, 4095, 4096, 300_001].entries()) {
+      const bytes = pattern(seed, uncachedWriteBytesMin + lengthBytes);
+      // At the start of a page, and not.
+      const buffer = bufferPool.take(bytes.length + 1);
+      for (const start of [0, 1]) {
+        const placed = buffer.subarray(start, start + bytes.length);
+        placed.set(bytes);
+        await writeBytes(store, object, offsetBytes, placed);
+        assert.deepEqual(await readBytes(store, object, offsetBytes, bytes.length), bytes);
+        const endBytes = offsetBytes + bytes.length;
+        offsetBytes = endBytes + (4096 - endBytes % 4096) % 4096;
+      }
+    }
+    assert.deepEqual(await store.verify(object, 0, offsetBytes), []);
+  },
+);
+
+testStore("says so when a disk is full in the middle of a large write", async (opened) => {
+  const { store, files } = opened;
+  const bytes = pattern(1, 2 * limits.uncachedWriteBytesMin);
+  files.spaceBytes = limits.uncachedWriteBytesMin;
+  await rejects("ENOSPC", () => writeBytes(store, object, 0, bytes), [object, "OST 3", "no space"]);
+  files.spaceBytes = Infinity;
+  await writeBytes(store, object, 0, bytes);
+  assert.deepEqual(await readBytes(store, object, 0, bytes.length), bytes);
 });
 
 testStore("brings changes into the files after a while", async ({ store, objects, clock }) => {
