@@ -153,3 +153,51 @@ export function residentBytes(pid: number): number {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? NaN) * 1024;
 }
+
+/** Processor time that a process has used so far, in milliseconds, from /proc. */
+function processorMs(pid: number | "self"): number {
+  // What follows the command's name, which may have any character: field 3 is the first.
+  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ").at(-1)!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * clockTickMs;
+}
+
+/** Of every Linux. */
+const clockTickMs = 10;
+
+/**
+ * Where the time of some work goes: the processor time of each role and of this process, in
+ * microseconds for each of its `units`.
+ */
+export class Profile {
+  readonly #cluster: BenchCluster;
+  readonly #usedMs = new Map<string, number>();
+  #units = 0;
+
+  constructor(cluster: BenchCluster) {
+    this.#cluster = cluster;
+  }
+
+  async of<T>(units: number, action: () => Promise<T>): Promise<T> {
+    const before = this.#now();
+    const result = await action();
+    for (const [role, ms] of this.#now()) {
+      this.#usedMs.set(role, (this.#usedMs.get(role) ?? 0) + ms - before.get(role)!);
+    }
+    this.#units += units;
+    return result;
+  }
+
+  /** By role, the client among them. */
+  processorMicroseconds(): Record<string, number> {
+    const perUnit = ([role, ms]: [string, number]) => [role, Math.round(1000 * ms / this.#units)];
+    return Object.fromEntries([...this.#usedMs].map(perUnit));
+  }
+
+  #now(): Map<string, number> {
+    const used = new Map([["client", processorMs("self")]]);
+    for (const { role, pid } of this.#cluster.processes) {
+      used.set(role, (used.get(role) ?? 0) + processorMs(pid));
+    }
+    return used;
+  }
+}

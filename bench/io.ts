@@ -9,6 +9,7 @@ import {
   operationsPerSecond,
   type Options,
   peakBytes,
+  Profile,
   report,
   startCluster,
 } from "./harness.ts";
@@ -74,26 +75,30 @@ async function largeFiles(
   await using trusting = server.connect({ verifyChecksums: false });
   const fileSystem = cluster.fileSystem(caller);
   let ok = true;
-  if (wants("io.put")) ok = await measurePuts(fileSystem, directory, source);
+  if (wants("io.put")) ok = await measurePuts(server, fileSystem, directory, source);
   else await upload(fileSystem, source, "/one");
-  if (wants("io.get")) ok = await measureGets(cluster, trusting, source) && ok;
+  if (wants("io.get")) ok = await measureGets(server, { cluster, trusting }, source) && ok;
   if (wants("io.read")) ok = await measureRandomReads(fileSystem) && ok;
   return ok;
 }
 
 async function measurePuts(
+  server: BenchCluster,
   fileSystem: FileSystem,
   directory: string,
   source: string,
 ): Promise<boolean> {
   const times = { copy: [] as number[], one: [] as number[], two: [] as number[] };
+  const profiles = { one: new Profile(server), two: new Profile(server) };
   const twice = { replace: true, layout: { replicas: 2 } };
+  const putOne = () => upload(fileSystem, source, "/one", { replace: true });
+  const putTwo = () => upload(fileSystem, source, "/two", twice);
   for (let round = 0; round <= rounds; round++) {
     warmMemory();
     const copySeconds = await seconds(() => copyAndSync(source, `${directory}/copy`));
     await Deno.remove(`${directory}/copy`);
-    const oneSeconds = await seconds(() => upload(fileSystem, source, "/one", { replace: true }));
-    const twoSeconds = await seconds(() => upload(fileSystem, source, "/two", twice));
+    const oneSeconds = await seconds(() => profiles.one.of(GiB / MiB, putOne));
+    const twoSeconds = await seconds(() => profiles.two.of(GiB / MiB, putTwo));
     // The first round warms up code.
     if (round === 0) continue;
     times.copy.push(copySeconds);
@@ -103,8 +108,14 @@ async function measurePuts(
   await fileSystem.unlink("/two");
   const rate = (values: number[]) => GiB / MiB / median(values);
   const shared = { unit: "MiB/s", limit: rate(times.copy), of: "ratio" } as const;
-  const one = report({ bench: "io.put", value: rate(times.one), ...shared, target: 0.8 });
-  const two = report({ bench: "io.put.2", value: rate(times.two), ...shared, target: 0.45 });
+  const one = report({
+    ...{ bench: "io.put", value: rate(times.one), ...shared, target: 0.8 },
+    processorMicrosecondsPerMiB: profiles.one.processorMicroseconds(),
+  });
+  const two = report({
+    ...{ bench: "io.put.2", value: rate(times.two), ...shared, target: 0.45 },
+    processorMicrosecondsPerMiB: profiles.two.processorMicroseconds(),
+  });
   return one && two;
 }
 
@@ -135,16 +146,21 @@ async function copyAndSync(source: string, copy: string): Promise<void> {
 }
 
 async function measureGets(
-  verifying: Cluster,
-  trusting: Cluster,
+  server: BenchCluster,
+  { cluster, trusting }: { readonly cluster: Cluster; readonly trusting: Cluster },
   source: string,
 ): Promise<boolean> {
   const times = { loop: [] as number[], trusting: [] as number[], verifying: [] as number[] };
+  const profiles = { trusting: new Profile(server), verifying: new Profile(server) };
   await using loop = await startLoop(source);
   for (let round = 0; round <= rounds; round++) {
     const loopSeconds = await seconds(() => receiveAll(loop.port));
-    const trustingSeconds = await seconds(() => readAll(trusting.fileSystem(caller)));
-    const verifyingSeconds = await seconds(() => readAll(verifying.fileSystem(caller)));
+    const trustingSeconds = await seconds(() =>
+      profiles.trusting.of(GiB / MiB, () => readAll(trusting.fileSystem(caller)))
+    );
+    const verifyingSeconds = await seconds(() =>
+      profiles.verifying.of(GiB / MiB, () => readAll(cluster.fileSystem(caller)))
+    );
     // The first round warms up caches and code.
     if (round === 0) continue;
     times.loop.push(loopSeconds);
@@ -155,8 +171,14 @@ async function measureGets(
   const shared = { unit: "MiB/s", limit: rate(times.loop), of: "ratio" } as const;
   const plain = rate(times.trusting);
   const checked = rate(times.verifying);
-  const off = report({ bench: "io.get.unverified", value: plain, ...shared, target: 0.7 });
-  const on = report({ bench: "io.get", value: checked, ...shared, target: 0.5 });
+  const off = report({
+    ...{ bench: "io.get.unverified", value: plain, ...shared, target: 0.7 },
+    processorMicrosecondsPerMiB: profiles.trusting.processorMicroseconds(),
+  });
+  const on = report({
+    ...{ bench: "io.get", value: checked, ...shared, target: 0.5 },
+    processorMicrosecondsPerMiB: profiles.verifying.processorMicroseconds(),
+  });
   return off && on;
 }
 
@@ -260,25 +282,27 @@ async function smallFiles(directory: string): Promise<boolean> {
   await using cluster = server.connect();
   const fileSystem = cluster.fileSystem(caller);
   const rates = { put: [] as number[], get: [] as number[] };
+  const profiles = { put: new Profile(server), get: new Profile(server) };
   for (let round = 0; round <= 3; round++) {
     const put = () => upload(fileSystem, tree, `/tree-${round}`, { recursive: true });
-    const putSeconds = await seconds(put);
+    const putSeconds = await seconds(() => profiles.put.of(smallCount, put));
     // Not removed meanwhile: ext4 looks at each inode that was deleted lately before it makes one.
     const copy = `${directory}/copy-${round}`;
     const get = () => download(fileSystem, `/tree-${round}`, copy, { recursive: true });
-    const getSeconds = await seconds(get);
+    const getSeconds = await seconds(() => profiles.get.of(smallCount, get));
     // The first round warms up the code.
     if (round === 0) continue;
     rates.put.push(smallCount / putSeconds);
     rates.get.push(smallCount / getSeconds);
   }
   const shared = { unit: "files/s", files: smallCount, fileBytes: 4096 };
-  const up = report({ bench: "io.small.put", value: median(rates.put), ...shared, target: 3_000 });
+  const up = report({
+    ...{ bench: "io.small.put", value: median(rates.put), ...shared, target: 3_000 },
+    processorMicrosecondsPerFile: profiles.put.processorMicroseconds(),
+  });
   const down = report({
-    bench: "io.small.get",
-    value: median(rates.get),
-    ...shared,
-    target: 8_000,
+    ...{ bench: "io.small.get", value: median(rates.get), ...shared, target: 8_000 },
+    processorMicrosecondsPerFile: profiles.get.processorMicroseconds(),
   });
   return up && down;
 }

@@ -12,7 +12,7 @@ const runMain = [
   "--quiet",
   "--no-check",
   "--allow-all",
-  "--v8-flags=--max-semi-space-size=2",
+  "--v8-flags=--max-semi-space-size=4",
 ];
 
 export interface RustreProcess extends AsyncDisposable {
