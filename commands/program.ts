@@ -8,6 +8,7 @@ import { type CommandContext, UsageError } from "../shared/command_line.ts";
 import { isRustreError } from "../shared/errors.ts";
 import { type LogOutput, setUpLogging } from "../shared/logging.ts";
 import { version } from "../shared/version.ts";
+import { adminStoreCommands } from "./admin.ts";
 import type { ProgramContext } from "./context.ts";
 import { addGlobalFlags } from "./globals.ts";
 import { serverCommands } from "./servers.ts";
@@ -40,6 +41,7 @@ export function buildProgram(context: ProgramContext): Command {
   program.addCommand(client);
   const admin = new Command("admin").description("keep the cluster in good order");
   for (const command of adminCommands(context)) admin.addCommand(command);
+  for (const command of adminStoreCommands(context)) admin.addCommand(command);
   program.addCommand(admin);
   inheritSettings(program);
   addGlobalFlags(program);
