@@ -93,7 +93,9 @@ export class TestCluster {
     const { mdsStore, commitJitter } = this.#options;
     if (mdsStore) return mdsStore(this.store, mds, this.clock);
     if (commitJitter === undefined) return this.store;
-    return jitteryStore(this.store, this.clock, new SeededRandom(commitJitter));
+    // Each its own: two that wait equally long would always come in the same order.
+    const random = new SeededRandom(commitJitter + Number(mds.slice("mds".length)));
+    return jitteryStore(this.store, this.clock, random);
   }
 
   async startOss(targetIndex: number): Promise<RunningOss> {
