@@ -310,7 +310,7 @@ export const limits = {
 
   // ── processes ────────────────────────────────────────────────────────────────────────────────
   /** A configuration file. */
-  configurationBytesMax: 1 * MiB,
+  configurationBytesMax: 64 * KiB,
   /** Characters of log lines that wait to be written; more lines are counted and dropped. */
   logBufferLength: 4 * MiB,
   /** Time that requests under way get at a stop. */
