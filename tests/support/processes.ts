@@ -43,11 +43,13 @@ interface CommandPrefix {
 
 function command(
   args: readonly string[],
-  { prefix = [], mortal = false, ...options }: Deno.CommandOptions & CommandPrefix,
+  { prefix = [], mortal = false, env = {}, ...options }: Deno.CommandOptions & CommandPrefix,
 ): Deno.Command {
+  // What this machine is configured to be is no concern of a test.
+  const hermetic = { RUSTRE_CONFIG: "/dev/null", ...env };
   const main = mortal ? mortalMainPath : mainPath;
   const [program, ...rest] = [...prefix, Deno.execPath(), ...runMain, main, ...args];
-  return new Deno.Command(program!, { args: rest, ...options });
+  return new Deno.Command(program!, { args: rest, env: hermetic, ...options });
 }
 
 /** Starts rustre with these arguments, and does no more. */
