@@ -22,8 +22,15 @@ export interface Setting {
   readonly isRequired: boolean;
 }
 
-/** These say where and how to look, and cannot be found there themselves. */
-const notConfigurable: readonly string[] = ["--config", "--version", "--help"];
+export const configVariable = "RUSTRE_CONFIG";
+
+/** Flags that no file can say, with their variables: they are needed before one is read. */
+const notConfigurable: ReadonlyMap<string, string | undefined> = new Map([
+  ["--config", configVariable],
+  ["--cache-dir", "RUSTRE_CACHE_DIR"],
+  ["--version", undefined],
+  ["--help", undefined],
+]);
 
 /** Names that are older than the rule. */
 const oldVariables: Readonly<Record<string, string>> = {
@@ -32,8 +39,6 @@ const oldVariables: Readonly<Record<string, string>> = {
 };
 
 export const defaultConfigPath = "/etc/rustre/rustre.toml";
-export const configVariable = "RUSTRE_CONFIG";
-
 const requiredOptions = new WeakSet<Option>();
 const variables = new WeakMap<Option, string>();
 
@@ -50,7 +55,7 @@ export function sectionOf(command: Command): RoleSection {
 
 export function globalSettings(program: Command): Setting[] {
   return program.options
-    .filter(({ long }) => !notConfigurable.includes(long ?? ""))
+    .filter(({ long }) => !notConfigurable.has(long ?? ""))
     .map((option) => settingOf(option, true));
 }
 
@@ -88,8 +93,10 @@ export function noteSettings(program: Command): void {
     if (option.mandatory) requiredOptions.add(option);
     option.mandatory = false;
   }
-  const config = program.options.find(({ long }) => long === "--config");
-  if (config) variables.set(config, configVariable);
+  for (const option of program.options) {
+    const variable = notConfigurable.get(option.long ?? "");
+    if (variable !== undefined) variables.set(option, variable);
+  }
 }
 
 /** The environment variable of a flag, for its help; `undefined` where it has none. */

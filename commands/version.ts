@@ -3,15 +3,8 @@
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import * as v from "valibot";
+import { buildInfo } from "../shared/build_info.ts";
 import { version } from "../shared/version.ts";
-
-/** What a build writes to `build.json` beside main.ts, where a checkout has `.git`. */
-const buildSchema = v.object({
-  /** As `--version` says it. */
-  kind: v.string(),
-  commit: v.string(),
-});
 
 const commitLength = 12;
 
@@ -19,14 +12,8 @@ const commitLength = 12;
 export function describeVersion(
   root: string = fileURLToPath(import.meta.resolve("../")),
 ): string {
-  const { kind, commit } = readBuild(root) ?? { kind: "checkout", commit: commitOf(root) };
-  const short = commit?.slice(0, commitLength);
-  return [`rustre ${version}`, ...(short ? [`commit ${short}`] : []), kind].join(", ");
-}
-
-function readBuild(root: string): { kind: string; commit: string } | undefined {
-  const text = readIfThere(join(root, "build.json"));
-  return text === undefined ? undefined : v.parse(buildSchema, JSON.parse(text));
+  const { kind, commit = commitOf(root)?.slice(0, commitLength) } = buildInfo;
+  return [`rustre ${version}`, ...(commit ? [`commit ${commit}`] : []), kind].join(", ");
 }
 
 /** Read from the files of git, which takes less time than git. */

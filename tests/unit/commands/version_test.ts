@@ -46,11 +46,6 @@ const trees: [string, Record<string, string>, string][] = [
   ],
   ["a branch without a commit", { ".git/HEAD": head }, `rustre ${version}, checkout`],
   ["no git", {}, `rustre ${version}, checkout`],
-  [
-    "a build",
-    { "build.json": JSON.stringify({ kind: "deno compile", commit }), ".git/HEAD": `${other}\n` },
-    `rustre ${version}, commit 0123456789ab, deno compile`,
-  ],
 ];
 for (const [name, files, expected] of trees) {
   Deno.test(`describeVersion() of ${name}`, async () => {
