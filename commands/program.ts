@@ -1,7 +1,7 @@
 // The whole command line: the commands with their flags, and what all of them have in common. What
 // a command does is loaded only when it runs.
 
-import { Command, CommanderError, Help, type Option } from "commander";
+import { Command, Help, type Option } from "commander";
 import { adminCommands, clientCommands } from "../client/cli/commands.ts";
 import { statusCommand } from "../client/cli/status.ts";
 import { type CommandContext, UsageError } from "../shared/command_line.ts";
@@ -27,8 +27,7 @@ const rolesOfServers: Readonly<Record<string, readonly [string, ...string[]]>> =
 export function buildProgram(context: ProgramContext): Command {
   const program = new Command("rustre")
     .description("A parallel distributed file system.")
-    .option("-V, --version", "print the version, the commit and how it was built")
-    .on("option:version", () => printVersion())
+    .version(describeVersion())
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "rustre: ")) })
@@ -54,12 +53,6 @@ export function buildProgram(context: ProgramContext): Command {
   addGlobalFlags(program);
   noteSettings(program);
   return program;
-}
-
-function printVersion(): never {
-  const text = describeVersion();
-  Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
-  throw new CommanderError(0, "commander.version", text);
 }
 
 /** addCommand does not pass on what all commands are to do alike. */

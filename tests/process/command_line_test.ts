@@ -89,7 +89,6 @@ for (const { args, message, env } of wrongUsage) {
 Deno.test("rustre --help and --version exit 0 and print on standard output", async () => {
   const shown = await runRustre(["--version"]);
   assert.deepEqual(shown, { code: 0, stdout: `${describeVersion()}\n`, stderr: "" });
-  assert(shown.stdout.startsWith(`rustre ${version}, `), shown.stdout);
   assert.equal(version, configuration.version);
   for (const args of [["--help"], ["mgs", "--help"], ["client", "--help"], ["help", "up"]]) {
     const { code, stdout, stderr } = await runRustre(args);
