@@ -63,7 +63,8 @@ function section(name: string, settings: readonly Setting[]): string {
   const keys = settings.map(({ key, option, isRequired }) => {
     const choices = option.argChoices ? `: ${option.argChoices.join(", ")}` : "";
     const required = isRequired ? "; required" : "";
-    return `# ${option.description}${choices}${required}\n#${key} = ${
+    const note = notes[`${name}.${key}`] ?? "";
+    return `# ${option.description}${choices}${required}${note}\n#${key} = ${
       exampleOf(name, key, option)
     }\n`;
   });
