@@ -33,6 +33,11 @@ const headings: Readonly<Record<string, string>> = {
   client: "rustre client, status, admin and all other commands.",
 };
 
+/** What the description of a flag does not say, because it holds for the file alone. */
+const notes: Readonly<Record<string, string>> = {
+  "common.log-dir": "; for servers, in their sections: here every client would write there too",
+};
+
 const head =
   `# The configuration of rustre on this host. Flags win over environment variables, and those
 # over this file. Lines that begin with "#" are comments: those with a key show its default, or an
