@@ -24,6 +24,8 @@ export interface Measurement {
 export interface Options {
   /** Also the runs that take minutes. */
   readonly large: boolean;
+  /** The URL of the store to measure; sqlite in a directory of its own by default. */
+  readonly store?: string;
   /** Whether figures whose names begin so are asked for. */
   readonly wants: (...names: string[]) => boolean;
 }
@@ -74,13 +76,15 @@ export interface BenchCluster extends AsyncDisposable {
 
 export interface ClusterOptions {
   readonly osts?: number;
+  /** The store of a cluster in one process. What was made there stays, under a name of its own. */
+  readonly store?: string;
   /** mgs, mds and each oss in a process of its own, as over several hosts; else one for all. */
   readonly separate?: boolean;
   /** Threads of each separate mgs, mds and oss. */
   readonly workers?: Readonly<Partial<Record<"mgs" | "mds" | "oss", number>>>;
 }
 
-/** A cluster in other processes, on the sqlite store, in a temporary directory. */
+/** A cluster in other processes, on the sqlite store by default, in a temporary directory. */
 export async function startCluster(options: ClusterOptions = {}): Promise<BenchCluster> {
   const directory = await Deno.makeTempDir({ prefix: "rustre-bench-" });
   await using started = new AsyncDisposableStack();
@@ -102,11 +106,13 @@ export async function startCluster(options: ClusterOptions = {}): Promise<BenchC
 
 async function startUp(
   directory: string,
-  { osts = 4 }: ClusterOptions,
+  { osts = 4, store }: ClusterOptions,
   started: AsyncDisposableStack,
 ): Promise<RustreProcess> {
   const flags = ["--dir", directory, "--osts", String(osts), "--listen", "127.0.0.1:0"];
-  return started.use(await startRustre(["--log-level", "warn", "up", ...flags]));
+  if (store !== undefined) flags.push("--store", store);
+  const clusterName = ["--cluster-name", directory.split("/").at(-1)!];
+  return started.use(await startRustre(["--log-level", "warn", ...clusterName, "up", ...flags]));
 }
 
 /** The mgs first. */

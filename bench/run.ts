@@ -1,7 +1,10 @@
 // deno-lint-ignore-file no-console -- its lines are its result
-// `deno task bench [NAME…] [--large]`: runs the benchmarks whose names start with one of NAME, all by
-// default; one JSON line per measurement. Exit status 1 where a target is missed.
+// `deno task bench [NAME…] [--large] [--store URL]`: runs the benchmarks whose names start with one of
+// NAME, all by default; one JSON line per measurement. Exit status 1 where a target is missed. With a
+// store, which should be a scratch one, only what depends on it is measured.
 
+import { parseArgs } from "node:util";
+import { failover } from "./failover.ts";
 import type { Options } from "./harness.ts";
 import { io } from "./io.ts";
 import { metadata } from "./meta.ts";
@@ -9,14 +12,17 @@ import { metadata } from "./meta.ts";
 const benchmarks: Record<string, (options: Options) => Promise<boolean>> = {
   meta: metadata,
   io,
+  failover,
 };
 
-const names = Deno.args.filter((arg) => !arg.startsWith("--"));
-const flags = Deno.args.filter((arg) => arg.startsWith("--"));
-const unknown = [
-  ...flags.filter((flag) => flag !== "--large"),
-  ...names.filter((name) => !(name.split(".")[0]! in benchmarks)),
-];
+const { values: flags, positionals } = parseArgs({
+  args: Deno.args,
+  allowPositionals: true,
+  options: { large: { type: "boolean", default: false }, store: { type: "string" } },
+});
+const { store, large } = flags;
+const names = store !== undefined && positionals.length === 0 ? ["meta"] : positionals;
+const unknown = names.filter((name) => !(name.split(".")[0]! in benchmarks));
 if (unknown.length > 0) {
   console.error(`Cannot run ${unknown.join(" ")}: the benchmarks are ${Object.keys(benchmarks)}`);
   Deno.exit(2);
@@ -29,6 +35,6 @@ const areas = new Set(names.map((name) => name.split(".")[0]!));
 let ok = true;
 for (const [area, run] of Object.entries(benchmarks)) {
   if (areas.size > 0 && !areas.has(area)) continue;
-  ok = await run({ large: flags.includes("--large"), wants }) && ok;
+  ok = await run({ large, wants, ...(store === undefined ? {} : { store }) }) && ok;
 }
 if (!ok) Deno.exit(1);

@@ -10,6 +10,7 @@ import type { Logger } from "../shared/logging.ts";
 import type { CallOptions, Endpoint, RpcClient } from "../shared/rpc/client.ts";
 import { mdsService } from "../shared/rpc/protocol.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
+import { MdsChoice } from "./mds_choice.ts";
 import { tryOperation } from "./operation.ts";
 import { type MutationId, Session } from "./session.ts";
 
@@ -28,8 +29,7 @@ type Release = (stop?: AbortSignal) => Promise<unknown>;
 
 export class MetadataClient implements AsyncDisposable {
   readonly #options: MetadataClientOptions;
-  /** Spreads clients over the mds. */
-  readonly #spread: number;
+  readonly #choice: MdsChoice;
   #session: Session;
   /** What could not be given up yet; tried again whenever the session is renewed. */
   #unreleased: Release[] = [];
@@ -37,7 +37,8 @@ export class MetadataClient implements AsyncDisposable {
 
   constructor(options: MetadataClientOptions) {
     this.#options = options;
-    this.#spread = options.environment.random.below(limits.serversMax);
+    const { clock, random } = options.environment;
+    this.#choice = new MdsChoice(clock, random.below(limits.serversMax));
     this.#session = this.#newSession();
   }
 
@@ -67,21 +68,29 @@ export class MetadataClient implements AsyncDisposable {
   ): Promise<MdsReply<Name>> {
     if (this.#session.isOver) await this.#replaceSession();
     const session = this.#session;
-    let tries = 0;
+    /** Of the last try after which nobody knew whether it was carried out. */
+    let uncertain: RustreError | undefined;
     const attempt = () =>
       session.run((id) => {
         const whole = { ...request, ...id } as MdsRequest<Name>;
-        return this.#retrying(signal, (endpoint, options) => {
-          tries++;
-          return this.#options.rpc.call(endpoint, mdsService, name, whole, options);
+        return this.#retrying(signal, async (endpoint, options) => {
+          try {
+            return await this.#options.rpc.call(endpoint, mdsService, name, whole, options);
+          } catch (error) {
+            if (isRustreError(error) && error.applied === "unknown") uncertain = error;
+            throw error;
+          }
         });
       }, signal);
     try {
       return await attempt();
     } catch (error) {
-      // Refused at the first try, it was not carried out: it may go under a new session. After
-      // several it may have been, under the old one, and nobody remembers.
-      if (!isRustreError(error, "SESSION_OVER") || tries > 1) throw error;
+      // What the mds said for good is so. Whatever else came last, an earlier try may still have
+      // been carried out, and its error says that; under a session that is over nobody remembers.
+      const isOver = isRustreError(error, "SESSION_OVER");
+      if (isRustreError(error) && error.retry !== "never") throw uncertain ?? error;
+      if (!isOver || uncertain) throw error;
+      // Refused before it was carried out: it may go under a new session.
     }
     await this.#replaceSession(session);
     return this.#session.run(
@@ -155,18 +164,21 @@ export class MetadataClient implements AsyncDisposable {
   }
 
   #newSession(): Session {
-    const { environment, log, rpc } = this.#options;
+    const { environment, log } = this.#options;
     const calls = {
-      open: async (clientId: string, signal: AbortSignal) => {
-        await this.call("openSession", { clientId }, signal);
+      open: async (signal: AbortSignal) => {
+        return (await this.call("openSession", {}, signal)).clientId;
       },
       renew: async (clientId: string, signal: AbortSignal) => {
         await this.call("renewSession", { clientId }, signal);
         await this.#releaseAgain(signal);
       },
       close: async (clientId: string) => {
-        const timeoutMs = limits.closeSessionTimeoutMs;
-        await rpc.call(this.#endpoint(0), mdsService, "closeSession", { clientId }, { timeoutMs });
+        await withDeadline(
+          environment.clock,
+          limits.closeSessionTimeoutMs,
+          (signal) => this.call("closeSession", { clientId }, signal),
+        );
       },
     };
     return new Session(environment, calls, log);
@@ -176,18 +188,15 @@ export class MetadataClient implements AsyncDisposable {
     signal: AbortSignal | undefined,
     attempt: (endpoint: Endpoint, options: CallOptions) => Promise<T>,
   ): Promise<T> {
-    return tryOperation(
-      this.#options,
-      signal,
-      ({ tryNumber, timeoutMs }) => attempt(this.#endpoint(tryNumber), { signal, timeoutMs }),
-    );
-  }
-
-  /** Each try goes to the next mds that is up. */
-  #endpoint(tryNumber: number): Endpoint {
-    const up = this.#options.maps.current?.mds.filter((mds) => mds.state === "up") ?? [];
-    const chosen = up[(this.#spread + tryNumber) % up.length];
-    if (!chosen) throw new RustreError("UNREACHABLE", "Cannot reach an mds: none is up");
-    return { address: chosen.address, role: "mds" };
+    return tryOperation(this.#options, signal, async ({ map, tryNumber, timeoutMs }) => {
+      const { address, isReplaceable } = this.#choice.choose(map, tryNumber);
+      const tryMs = isReplaceable ? Math.min(limits.mdsTryMs, timeoutMs) : timeoutMs;
+      try {
+        return await attempt({ address, role: "mds" }, { signal, timeoutMs: tryMs });
+      } catch (error) {
+        if (!signal?.aborted) this.#choice.noteFailure(address, error);
+        throw error;
+      }
+    });
   }
 }

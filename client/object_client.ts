@@ -9,6 +9,7 @@ import { limits } from "../shared/limits.ts";
 import type { ClusterMap, Target } from "../shared/model.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
 import {
+  existingBytesOf,
   type FileObjects,
   type IntegrityCounts,
   type ObjectClientParts,
@@ -102,6 +103,7 @@ export class ObjectClient implements AsyncDisposable {
       const request = {
         epoch: map.epoch,
         object: objectId(file.ino, seq),
+        ...existingBytesOf(file, seq),
         offsetBytes,
         replicas: others.map((target) => target.index),
         sync,
@@ -126,7 +128,8 @@ export class ObjectClient implements AsyncDisposable {
   ): Promise<WriteAnswer[]> {
     return await tryOperation(this.#options, signal, ({ map, timeoutMs }) => {
       const object = objectId(file.ino, seq);
-      const request = { epoch: map.epoch, object, lengthBytes, extend: true };
+      const place = { epoch: map.epoch, object, ...existingBytesOf(file, seq) };
+      const request = { ...place, lengthBytes, extend: true };
       const call = { signal, timeoutMs };
       return Promise.all(
         writableTargets(map, file, seq).map(async (target) => {

@@ -3,7 +3,7 @@
 import { type ClusterMapCache, targetOf } from "../shared/cluster_map.ts";
 import type { Environment } from "../shared/environment.ts";
 import { RustreError } from "../shared/errors.ts";
-import { targetsOfObject } from "../shared/layout.ts";
+import { objectLengthBytes, targetsOfObject } from "../shared/layout.ts";
 import type { Logger } from "../shared/logging.ts";
 import type { ClusterMap, Layout, Target } from "../shared/model.ts";
 import type { RpcClient } from "../shared/rpc/client.ts";
@@ -19,6 +19,8 @@ export interface ObjectClientParts {
 export interface FileObjects {
   readonly ino: number;
   readonly layout: Layout;
+  /** Below it every object had its full length when the file was opened for writing. */
+  readonly existingEndBytes?: number | undefined;
   /** Of a file that is written: fails when the client has no right to write any more. */
   readonly requireLease?: (() => void) | undefined;
 }
@@ -47,4 +49,13 @@ export function isDown(target: Target): RustreError {
 export function requireUp(target: Target): Target {
   if (target.state !== "up") throw isDown(target);
   return target;
+}
+
+/** What a change of an object tells its OST of the bytes that must be there already. */
+export function existingBytesOf(
+  { layout, existingEndBytes = 0 }: FileObjects,
+  seq: number,
+): { existingBytes?: number } {
+  const existingBytes = objectLengthBytes(layout, seq, existingEndBytes);
+  return existingBytes === 0 ? {} : { existingBytes };
 }

@@ -75,9 +75,9 @@ export class OpenFile implements AsyncDisposable {
     this.path = options.path;
     this.#options = options;
     this.#attributes = options.attributes;
-    const { attributes: { ino, layout }, requireLease } = options;
-    this.#objects = { ino, layout, requireLease };
-    const { objects, attributes: { dataEndBytes } } = options;
+    const { objects, mode, requireLease, attributes: { ino, layout, dataEndBytes } } = options;
+    const existingEndBytes = mode === "existing" ? dataEndBytes : undefined;
+    this.#objects = { ino, layout, requireLease, existingEndBytes };
     this.#inWindows = eachInWindows(this.#objects, objects.windows);
     this.#inOrder = eachInOrder(this.#objects);
     this.#holes = new Holes({

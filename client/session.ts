@@ -3,7 +3,7 @@
 // that the mds remembers.
 
 import { withSignal } from "../shared/deadline.ts";
-import { type Environment, randomHex } from "../shared/environment.ts";
+import type { Environment } from "../shared/environment.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
@@ -16,14 +16,16 @@ export interface MutationId {
 
 /** The calls that a session makes; metadata_client.ts gives them. */
 export interface SessionCalls {
-  open(clientId: string, signal: AbortSignal): Promise<void>;
+  /** Resolves to the client id that the mds has made. */
+  open(signal: AbortSignal): Promise<string>;
   renew(clientId: string, signal: AbortSignal): Promise<void>;
   close(clientId: string): Promise<void>;
 }
 
 /** One client id with its lease. After its end it stays over; the owner starts another. */
 export class Session {
-  readonly #clientId: string;
+  /** Once it is open. */
+  #clientId = "";
   readonly #calls: SessionCalls;
   readonly #environment: Environment;
   readonly #log: Logger;
@@ -43,7 +45,6 @@ export class Session {
     this.#environment = environment;
     this.#calls = calls;
     this.#log = log;
-    this.#clientId = randomHex(environment.random, 16);
   }
 
   get isOver(): boolean {
@@ -90,11 +91,10 @@ export class Session {
     const wasOver = this.#over;
     this.#end();
     this.#stop.abort(new RustreError("SHUTTING_DOWN", "The client is closed"));
-    // One that is just being opened may be open at the mds already.
-    const wasOpen = this.#opening !== undefined && !wasOver;
+    // One whose opening is given up has no id to end it by: it ends with its lease, and holds nothing.
     await Promise.allSettled([this.#opening]);
     await this.#renewal?.close();
-    if (!wasOpen) return;
+    if (wasOver || !this.#isOpen) return;
     try {
       await this.#calls.close(this.#clientId);
     } catch (error) {
@@ -123,10 +123,10 @@ export class Session {
 
   async #open(): Promise<void> {
     const startedMs = this.#environment.clock.monotonicMs();
-    await this.#calls.open(this.#clientId, this.#stop.signal);
+    this.#clientId = await this.#calls.open(this.#stop.signal);
     this.#renewedAtMs = startedMs;
-    if (this.#over) return;
     this.#isOpen = true;
+    if (this.#over) return;
     this.#renewal = new Periodic({
       clock: this.#environment.clock,
       intervalMs: limits.sessionRenewMs,

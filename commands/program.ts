@@ -7,6 +7,7 @@ import { statusCommand } from "../client/cli/status.ts";
 import { type CommandContext, UsageError } from "../shared/command_line.ts";
 import { isRustreError } from "../shared/errors.ts";
 import { type LogOutput, setUpLogging } from "../shared/logging.ts";
+import { adminStoreCommands } from "./admin.ts";
 import type { ProgramContext } from "./context.ts";
 import { applyConfiguration } from "./configuration.ts";
 import { addGlobalFlags } from "./globals.ts";
@@ -46,6 +47,7 @@ export function buildProgram(context: ProgramContext): Command {
   const admin = new Command("admin").description("keep the cluster in good order");
   for (const command of adminCommands(context)) admin.addCommand(command);
   admin.addCommand(installUnitsCommand(context));
+  for (const command of adminStoreCommands(context)) admin.addCommand(command);
   program.addCommand(admin);
   program.addCommand(configCommand(context));
   program.addCommand(completionCommand());

@@ -59,16 +59,20 @@ async function startOnStore(
   const { openStore } = await import("../shared/store/open.ts");
   const { globals, role, listen, nodeId, advertise } = options;
   const handles = worker?.place.count;
-  const store = await openStore(options.store, context.environment.clock, { handles });
+  const log = loggerOf(role);
+  const onWait = (reason: string) => log.warn("Waiting for the store", { reason });
+  const { environment, signal } = context;
+  const opening = openStore(options.store, environment.clock, { handles, onWait, signal });
+  const store = await unlessStopped(opening, signal);
   started.defer(() => store.close());
   const common = { ...commonOptions(context, globals, advertise), store, listen, nodeId, worker };
   if (role === "mgs") {
     const { startMgs } = await import("../mgs/start.ts");
-    const mgs = started.use(await startMgs({ ...common, log: loggerOf("mgs") }));
+    const mgs = started.use(await startMgs({ ...common, log }));
     return `mgs=${formatAddress(mgs.address)}`;
   }
   const { startMds } = await import("../mds/start.ts");
-  const mds = await startMds({ ...common, rootOwner: ownIds(), log: loggerOf("mds") });
+  const mds = await startMds({ ...common, rootOwner: ownIds(), log });
   started.use(mds);
   await unlessStopped(mds.registered, context.signal);
   return `mds=${formatAddress(mds.address)}`;

@@ -5,6 +5,7 @@ import { parseAddress, parseHostAndPort } from "../shared/address.ts";
 import { UsageError } from "../shared/command_line.ts";
 import { type Address, randomHex } from "../shared/environment.ts";
 import { limits } from "../shared/limits.ts";
+import { isSharedAmongThreads } from "../shared/store/url.ts";
 import type { ProgramContext } from "./context.ts";
 import { parsed } from "./globals.ts";
 import { type RoleOptions, startRole } from "./roles.ts";
@@ -40,8 +41,10 @@ export function advertiseOption(): Option {
     .argParser(parsed(parseHostAndPort));
 }
 
+const storeText = "where the state is: sqlite:PATH, fdb:CLUSTER_FILE, or memory: to forget it";
+
 function storeOption(): Option {
-  return new Option("--store <URL>", "where the state is: sqlite:PATH, or memory: to forget it")
+  return new Option("--store <URL>", storeText)
     .makeOptionMandatory();
 }
 
@@ -94,14 +97,13 @@ function runOnStore(
   });
 }
 
-/** What is in the memory of one thread is not in that of another one. */
 function workersOnStore({ store, workers }: StoreFlags): number {
-  if (store !== "memory:") return workers ?? defaultWorkers();
+  if (isSharedAmongThreads(store)) return workers ?? defaultWorkers();
   if (workers === undefined || workers === 1) return 1;
-  throw new UsageError(
-    `Cannot share the store "memory:" among ${workers} workers: it is in the memory of one; ` +
-      "use sqlite:PATH or --workers 1",
-  );
+  const why = store === "memory:"
+    ? "it is in the memory of one; use sqlite:PATH or --workers 1"
+    : "only one thread of a process can; use --workers 1, and more processes";
+  throw new UsageError(`Cannot share the store "${store}" among ${workers} workers: ${why}`);
 }
 
 function ossCommand(context: ProgramContext): Command {

@@ -58,7 +58,10 @@ async function startCluster(
   const directory = await UpDirectory.open(flags.dir, environment.random);
   started.defer(() => directory.close());
   const targetCount = await directory.targetCount(flags.osts);
-  const store = await openStore(flags.store ?? directory.storeUrl, environment.clock);
+  const onWait = (reason: string) => loggerOf("mgs").warn("Waiting for the store", { reason });
+  const url = flags.store ?? directory.storeUrl;
+  const opening = openStore(url, environment.clock, { onWait, signal });
+  const store = await unlessStopped(opening, signal);
   started.defer(() => store.close());
   const mgs = started.use(
     await startMgs({

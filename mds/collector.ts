@@ -13,13 +13,13 @@ import { ossService } from "../shared/rpc/protocol.ts";
 import { workerOf } from "../shared/rpc/worker_routes.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import type { Lease } from "../shared/store/lease.ts";
-import { keyAfter } from "../shared/store/store.ts";
+import { type Key, keyAfter, type KeyRange } from "../shared/store/store.ts";
 import type { Peers } from "../shared/workers/peers.ts";
 import { Periodic } from "../shared/periodic.ts";
 import { readOnly, transact } from "../shared/store/transact.ts";
 import type { MdsContext } from "./context.ts";
 import { decodeInode, decodeNumber, type Inode } from "./schema.ts";
-import { endExpiredSessions } from "./sessions.ts";
+import { endExpiredSessions, SessionWatch } from "./sessions.ts";
 
 export class Collector implements AsyncDisposable {
   readonly #context: MdsContext;
@@ -35,8 +35,8 @@ export class Collector implements AsyncDisposable {
   readonly #underWay = new Map<string, Promise<void>>();
   /** On the monotonic clock, from when on what is done once in each interval is due. */
   #scanDueMs = 0;
-  /** On the monotonic clock, since when this mds has held the lease without a gap. */
-  #heldSinceMs: number | undefined;
+  /** While this mds holds the lease without a gap. */
+  #tenure: Tenure | undefined;
 
   /** `peers`: where one of them may have the lease. */
   constructor(context: MdsContext, lease: Lease, peers?: Peers) {
@@ -50,8 +50,8 @@ export class Collector implements AsyncDisposable {
     const { clock } = this.#context.environment;
     this.#leaseRenewal ??= new Periodic({
       clock,
-      intervalMs: limits.leaseRenewMs,
-      task: () => this.#renewLease(),
+      intervalMs: limits.leaseWatchMs,
+      task: () => this.#keepLease(),
     });
     this.#running ??= this.#run();
   }
@@ -93,10 +93,7 @@ export class Collector implements AsyncDisposable {
       this.#kicked = false;
       const scanIsDue = clock.monotonicMs() >= this.#scanDueMs;
       if (scanIsDue) this.#scanDueMs = clock.monotonicMs() + limits.collectIntervalMs;
-      const heldSinceMs = this.#heldSinceMs;
-      if (heldSinceMs !== undefined && this.#lease.isHeld()) {
-        this.#startRound({ heldMs: clock.monotonicMs() - heldSinceMs, scanIsDue });
-      }
+      if (this.#tenure && this.#lease.isHeld()) this.#startRound(this.#tenure, scanIsDue);
       await this.#pause();
     }
     await Promise.all(this.#underWay.values());
@@ -116,16 +113,16 @@ export class Collector implements AsyncDisposable {
     this.#wake = undefined;
   }
 
-  async #renewLease(): Promise<void> {
-    const { environment, log } = this.#context;
+  async #keepLease(): Promise<void> {
+    const { log } = this.#context;
     // A process that slept, as with its whole host, has held nothing meanwhile.
-    if (!this.#lease.isHeld()) this.#heldSinceMs = undefined;
+    if (!this.#lease.isHeld()) this.#tenure = undefined;
     try {
-      const held = await this.#lease.renew();
-      this.#heldSinceMs = held ? this.#heldSinceMs ?? environment.clock.monotonicMs() : undefined;
+      const held = await this.#lease.keep();
+      this.#tenure = held ? this.#tenure ?? newTenure() : undefined;
     } catch (error) {
       if (!isRustreError(error)) throw error;
-      this.#heldSinceMs = undefined;
+      if (!this.#lease.isHeld()) this.#tenure = undefined;
       log.warn("Cannot renew the collector's lease", { reason: error.message });
     }
   }
@@ -134,16 +131,18 @@ export class Collector implements AsyncDisposable {
    * What costs a scan of all sessions or truncations is done once in each interval, however much
    * garbage there is; and truncations when there is a new one, for its file waits for it.
    */
-  #startRound({ heldMs, scanIsDue }: { heldMs: number; scanIsDue: boolean }): void {
-    // While no mds ran, no client could renew: each gets a whole lease's time to do so.
-    if (scanIsDue && heldMs >= limits.sessionLeaseMs) {
-      this.#startUnlessUnderWay("expiry", () => endExpiredSessions(this.#context));
+  #startRound(tenure: Tenure, scanIsDue: boolean): void {
+    if (scanIsDue) {
+      this.#startUnlessUnderWay(
+        "expiry",
+        () => endExpiredSessions(this.#context, tenure.sessions),
+      );
     }
     const map = this.#context.maps.current;
     if (!map) return;
     if (scanIsDue || this.#cutsKicked) {
       this.#cutsKicked = false;
-      this.#startUnlessUnderWay("cuts", () => this.#cutTruncated());
+      this.#startUnlessUnderWay("cuts", () => this.#cutTruncated(tenure));
     }
     for (const { index } of map.targets.filter(isUp)) {
       this.#startUnlessUnderWay(`garbage of OST ${index}`, () => this.#destroyGarbage(map, index));
@@ -169,13 +168,13 @@ export class Collector implements AsyncDisposable {
 
   /** Whether a task of several steps takes the next one. */
   get #mayGoOn(): boolean {
-    return !this.#stop.signal.aborted && this.#heldSinceMs !== undefined;
+    return !this.#stop.signal.aborted && this.#tenure !== undefined;
   }
 
   // ── truncations ──────────────────────────────────────────────────────────────────────────────
 
   /** Every one is tried in each interval: those that wait for an OST are in nobody's way. */
-  async #cutTruncated(): Promise<void> {
+  async #cutTruncated(tenure: Tenure): Promise<void> {
     const { schema } = this.#context;
     let { begin, end } = schema.truncations();
     for (let more = true; more && this.#mayGoOn;) {
@@ -184,6 +183,7 @@ export class Collector implements AsyncDisposable {
         (transaction) =>
           transaction.getRange({ begin, end }, { limit: limits.collectBatch, snapshot: true }),
       );
+      if (rows.length > 0) await this.#fence(tenure);
       for (const { key, value } of rows) {
         if (!this.#mayGoOn) return;
         await this.#cutOne(schema.inoOf(key), decodeNumber(value));
@@ -191,6 +191,18 @@ export class Collector implements AsyncDisposable {
       }
       more = rows.length === limits.collectBatch;
     }
+  }
+
+  /**
+   * A cut that the last collector has sent, and that arrives when the file has grown again, would cut
+   * off what was written since. So what this one sends goes by an epoch that is newer than all of
+   * the last one's, and newer than the end of any session, whose late writes would uncover the cut.
+   */
+  async #fence(tenure: Tenure): Promise<void> {
+    const { maps } = this.#context;
+    if (!tenure.isFenced) await maps.raiseEpoch(this.#stop.signal);
+    else await maps.refresh(this.#stop.signal);
+    tenure.isFenced = true;
   }
 
   async #cutOne(ino: number, beforeBytes: number): Promise<void> {
@@ -262,19 +274,16 @@ export class Collector implements AsyncDisposable {
 
   async #destroyGarbage(map: ClusterMap, index: number): Promise<void> {
     const { schema, log } = this.#context;
+    let { begin, end } = schema.garbageOf(index);
     while (this.#mayGoOn) {
-      const rows = await readOnly(
-        this.#context,
-        (transaction) =>
-          transaction.getRange(schema.garbageOf(index), {
-            limit: limits.collectBatch,
-            snapshot: true,
-          }),
-      );
-      if (rows.length === 0) return;
-      const inodes = rows.map(({ key }) => schema.inoOf(key));
+      const { keys, closed } = await this.#garbagePage({ begin, end });
+      const last = keys.at(-1);
+      if (last === undefined) return;
+      // What is open stays for a later round, and is in nobody's way.
+      if (closed.length < keys.length) begin = keyAfter(last);
+      if (closed.length === 0) continue;
       try {
-        await this.#destroyInodes(map, index, inodes);
+        await this.#destroyInodes(map, index, closed.map((key) => schema.inoOf(key)));
       } catch (error) {
         if (!isRustreError(error)) throw error;
         log.info("Cannot destroy objects yet", { ost: index, reason: error.message });
@@ -282,9 +291,26 @@ export class Collector implements AsyncDisposable {
       }
       await transact(this.#context, async (transaction) => {
         await this.#lease.requireHeld(transaction);
-        for (const { key } of rows) transaction.delete(key);
+        for (const key of closed) transaction.delete(key);
       });
     }
+  }
+
+  /**
+   * Some garbage of an OST, and what of it nobody has open for writing: an OST that is restarted
+   * forgets what it destroyed, and a writer would make the objects again. Nobody opens it any more.
+   */
+  #garbagePage(range: KeyRange): Promise<{ keys: Key[]; closed: Key[] }> {
+    const { schema } = this.#context;
+    return readOnly(this.#context, async (transaction) => {
+      const options = { limit: limits.collectBatch, snapshot: true };
+      const keys = (await transaction.getRange(range, options)).map(({ key }) => key);
+      const writers = await Promise.all(keys.map((key) => {
+        const ofInode = schema.writers(schema.inoOf(key));
+        return transaction.getRange(ofInode, { limit: 1, snapshot: true });
+      }));
+      return { keys, closed: keys.filter((_, at) => writers[at]!.length === 0) };
+    });
   }
 
   /** Each worker of an oss destroys the objects that it has. */
@@ -315,6 +341,18 @@ export class Collector implements AsyncDisposable {
     const { signal } = this.#stop;
     return await this.#context.rpc.call(endpoint, ossService, name, request, { signal });
   }
+}
+
+/** One time without a gap in which a collector holds the lease. */
+interface Tenure {
+  /** Of a new collector it has seen nothing: while no mds ran, no client could renew. */
+  readonly sessions: SessionWatch;
+  /** Whether the OSTs that it talks to refuse what earlier collectors have sent. */
+  isFenced: boolean;
+}
+
+function newTenure(): Tenure {
+  return { sessions: new SessionWatch(), isFenced: false };
 }
 
 function upTarget(map: ClusterMap, index: number): Target {

@@ -8,7 +8,7 @@ import type { Handlers } from "../shared/rpc/service.ts";
 import { readOnly } from "../shared/store/transact.ts";
 import type { Collector } from "./collector.ts";
 import type { MdsContext, MdsRequest, Mutation, ReadOperation } from "./context.ts";
-import { type MutationId, runMutation } from "./mutation.ts";
+import { type MutationId, rememberFailure, runMutation } from "./mutation.ts";
 import * as attributes from "./ops/attributes.ts";
 import * as create from "./ops/create.ts";
 import * as lookup from "./ops/lookup.ts";
@@ -52,17 +52,26 @@ export function mdsHandlers(
       readOnly(context, (transaction) => operation({ context, transaction }, request));
   }
 
+  /** A mutation that is answered in the same way however often it comes. */
+  function answeredOnce<Request extends MutationId, Reply>(
+    name: MdsMethod,
+    handler: (request: Request) => Promise<Reply>,
+  ): (request: Request) => Promise<Reply> {
+    const { opcode } = mdsService.methods[name];
+    return (request) => rememberFailure(context, request, opcode, () => handler(request));
+  }
+
   function mutate<Name extends MdsMethod, Reply>(
     name: Name,
     operation: (mutation: Mutation, request: MdsRequest<Name>) => Promise<Reply>,
   ): (request: MdsRequest<Name> & MutationId) => Promise<Reply> {
     const { opcode } = mdsService.methods[name];
-    return async (request) => {
+    return answeredOnce(name, async (request) => {
       const run = (mutation: Mutation) => operation(mutation, request);
       const { reply, leftGarbage, leftCut } = await runMutation(context, request, opcode, run);
       if (leftGarbage || leftCut) collector.kick({ cuts: leftCut });
       return reply;
-    };
+    });
   }
 
   /** A mutation that needs an inode number: taken before, for it is a transaction of its own. */
@@ -81,9 +90,9 @@ export function mdsHandlers(
   return {
     probe: (request) => Promise.resolve(registration.probed(request)),
 
-    openSession: async ({ clientId }) => {
-      await openSession(context, clientId);
-      return { leaseMs: limits.sessionLeaseMs };
+    openSession: async () => {
+      const clientId = await openSession(context);
+      return { clientId, leaseMs: limits.sessionLeaseMs };
     },
     renewSession: async ({ clientId }) => {
       await renewSession(context, clientId);
@@ -100,9 +109,9 @@ export function mdsHandlers(
     readdir: read(lookup.readdir),
     statfs: read(lookup.statfs),
 
-    mkdir: mutateNew("mkdir", create.mkdir),
-    symlink: mutateNew("symlink", create.symlink),
-    create: withNewestMap(context, mutateNew("create", create.create)),
+    mkdir: answeredOnce("mkdir", mutateNew("mkdir", create.mkdir)),
+    symlink: answeredOnce("symlink", mutateNew("symlink", create.symlink)),
+    create: answeredOnce("create", withNewestMap(context, mutateNew("create", create.create))),
     commit: mutate("commit", create.commit),
     abort: mutate("abort", create.abort),
     link: mutate("link", create.link),

@@ -6,7 +6,7 @@ import { limits } from "../shared/limits.ts";
 import { type Attributes, type Caller, rootInode } from "../shared/model.ts";
 import type { Place } from "../shared/rpc/protocol.ts";
 import type { Mutation, ReadOperation } from "./context.ts";
-import { namesOf } from "./names.ts";
+import { mayBeName, namesOf } from "./names.ts";
 import { access, requireAccess } from "./permissions.ts";
 import {
   type Child,
@@ -46,12 +46,7 @@ export async function findChild(
   return value && decodeChild(value);
 }
 
-export async function getChild(
-  operation: ReadOperation,
-  directory: number,
-  name: string,
-): Promise<Child> {
-  const child = await findChild(operation, directory, name);
+export function requireChild(child: Child | undefined): Child {
   if (!child) throw new RustreError("ENOENT", "no such file or directory");
   return child;
 }
@@ -71,6 +66,17 @@ export async function isEmptyDirectory(
   return first.length === 0;
 }
 
+/** The results of what runs at once; of several errors the first in the list, not in time. */
+export async function inOrder<Results extends readonly unknown[]>(
+  running: readonly [...{ [Index in keyof Results]: Promise<Results[Index]> }],
+): Promise<Results> {
+  const settled = await Promise.allSettled(running);
+  return settled.map((result) => {
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  }) as unknown as Results;
+}
+
 /** An inode as callers see it; of a directory with what is kept beside it. */
 export async function attributesOf(operation: ReadOperation, inode: Inode): Promise<Attributes> {
   if (inode.type !== "directory") return plainAttributes(inode);
@@ -82,10 +88,18 @@ export async function attributesOf(operation: ReadOperation, inode: Inode): Prom
   const { mtimeNs, ctimeNs } = times ? decodeDirectoryTimes(times) : inode;
   return {
     ...plainAttributes(inode),
-    links: 2 + decodeCounter(links),
+    links: emptyDirectoryLinks + decodeCounter(links),
     mtimeNs,
     ctimeNs: ctimeNs > inode.ctimeNs ? ctimeNs : inode.ctimeNs,
   };
+}
+
+/** Its own name and its "."; each directory in it adds one, by its "..". */
+const emptyDirectoryLinks = 2;
+
+/** Of a directory that was just made: nothing is kept beside it yet. */
+export function newDirectoryAttributes(inode: Inode): Attributes {
+  return { ...plainAttributes(inode), links: emptyDirectoryLinks };
 }
 
 /** Field by field: leaving out some by a rest pattern costs five times as much. */
@@ -111,38 +125,102 @@ function plainAttributes(inode: Inode): Attributes {
 
 // ── walking ────────────────────────────────────────────────────────────────────────────────────
 
+/** Where a walk is: an inode and, read with it, the entry that the walk asks for next. */
+interface Step {
+  readonly inode: Inode;
+  readonly next: Child | undefined;
+}
+
 /**
- * The inode at a place. Each directory on the way must be searchable by the caller. Symbolic links
- * on the way are followed, one at the end only with `follow`.
+ * Reads an inode and the entry of that name in it, if it is a directory, together: neither is needed
+ * to ask for the other.
  */
+async function stepTo(
+  operation: ReadOperation,
+  ino: number,
+  next: string | undefined,
+): Promise<Step | undefined> {
+  const finding = findInode(operation, ino);
+  const [inode, child] = next === undefined
+    ? [await finding]
+    : await Promise.all([finding, findChild(operation, ino, next)]);
+  return inode && { inode, next: child };
+}
+
+/** {@link stepTo} where the walk begins, or goes on from a number that may be of nothing. */
+async function beginAt(
+  operation: ReadOperation,
+  ino: number,
+  next: string | undefined,
+): Promise<Step> {
+  const step = await stepTo(operation, ino, next);
+  if (!step) throw new RustreError("ENOENT", "no such file or directory");
+  return step;
+}
+
+/** The first of the names that is an entry's, unless the walk goes up before it. */
+function nextEntry(names: readonly string[], last: string | undefined): string | undefined {
+  const name = names.find((name) => name !== "" && name !== ".") ?? last;
+  return name === undefined || name === ".." || !mayBeName(name) ? undefined : name;
+}
+
+/**
+ * The inode at a place, and its entry `last`, if it is a directory that has it. Each directory on the
+ * way must be searchable by the caller. Symbolic links on the way are followed, one at the end only
+ * with `follow`.
+ */
+async function walkOn(
+  operation: ReadOperation,
+  caller: Caller,
+  place: Place,
+  { follow, last }: { readonly follow: boolean; readonly last?: string },
+): Promise<Step> {
+  const names = namesOf(place.path);
+  let { inode: current, next } = await beginAt(operation, place.ino, nextEntry(names, last));
+  let linksFollowed = 0;
+  for (let name = names.shift(); name !== undefined; name = names.shift()) {
+    if (current.type !== "directory") throw new RustreError("ENOTDIR", "not a directory");
+    if (name === "" || name === ".") continue;
+    requireAccess(current, caller, access.execute);
+    const after = nextEntry(names, last);
+    const step: Step = name === ".."
+      ? await beginAt(operation, current.parent ?? rootInode, after)
+      : await stepToChild(operation, next, after);
+    if (step.inode.type === "symlink" && (names.length > 0 || follow)) {
+      if (++linksFollowed > limits.symlinksFollowedMax) {
+        throw new RustreError("ELOOP", "too many symbolic links");
+      }
+      const target = step.inode.target ?? "";
+      names.unshift(...namesOf(target));
+      const from = target.startsWith("/") ? rootInode : current.ino;
+      ({ inode: current, next } = await beginAt(operation, from, nextEntry(names, last)));
+    } else {
+      ({ inode: current, next } = step);
+    }
+  }
+  return { inode: current, next };
+}
+
+/** An entry without an inode is a broken store. */
+async function stepToChild(
+  operation: ReadOperation,
+  child: Child | undefined,
+  after: string | undefined,
+): Promise<Step> {
+  const { ino, type } = requireChild(child);
+  const step = await stepTo(operation, ino, type === "directory" ? after : undefined);
+  assert(step, `a directory entry names inode ${ino}, which does not exist`);
+  return step;
+}
+
+/** The inode at a place; symbolic links are followed, one at the end only with `follow`. */
 export async function walk(
   operation: ReadOperation,
   caller: Caller,
   place: Place,
   options: { follow: boolean },
 ): Promise<Inode> {
-  let current = await getInode(operation, place.ino);
-  const names = namesOf(place.path);
-  let linksFollowed = 0;
-  for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    if (current.type !== "directory") throw new RustreError("ENOTDIR", "not a directory");
-    if (name === "" || name === ".") continue;
-    requireAccess(current, caller, access.execute);
-    const next: Inode = name === ".."
-      ? await getInode(operation, current.parent ?? rootInode)
-      : await inodeOfChild(operation, await getChild(operation, current.ino, name));
-    if (next.type === "symlink" && (names.length > 0 || options.follow)) {
-      if (++linksFollowed > limits.symlinksFollowedMax) {
-        throw new RustreError("ELOOP", "too many symbolic links");
-      }
-      const target = next.target ?? "";
-      names.unshift(...namesOf(target));
-      if (target.startsWith("/")) current = await getInode(operation, rootInode);
-    } else {
-      current = next;
-    }
-  }
-  return current;
+  return (await walkOn(operation, caller, place, options)).inode;
 }
 
 /** {@link walk} to a directory. */
@@ -152,19 +230,28 @@ export async function walkToDirectory(
   place: Place,
 ): Promise<Inode> {
   const inode = await walk(operation, caller, place, { follow: true });
+  return requireDirectory(inode);
+}
+
+function requireDirectory(inode: Inode): Inode {
   if (inode.type !== "directory") throw new RustreError("ENOTDIR", "not a directory");
   return inode;
 }
 
-/** {@link walkToDirectory} for an operation on a name in it, which has to search it. */
+/**
+ * A directory for an operation on a name in it, which has to search it, and what it has under that
+ * name; of a name that no entry may have nothing, and the caller refuses it.
+ */
 export async function walkToParent(
   operation: ReadOperation,
   caller: Caller,
   place: Place,
-): Promise<Inode> {
-  const directory = await walkToDirectory(operation, caller, place);
+  name: string,
+): Promise<{ directory: Inode; child: Child | undefined }> {
+  const { inode, next } = await walkOn(operation, caller, place, { follow: true, last: name });
+  const directory = requireDirectory(inode);
   requireAccess(directory, caller, access.execute);
-  return directory;
+  return { directory, child: next };
 }
 
 // ── writing ────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,12 @@ function utf8Bytes(text: string, bound: number): number {
   return text.length * 3 <= bound ? text.length : encoder.encode(text).length;
 }
 
+/** Whether an entry of a directory may be called so. */
+export function mayBeName(name: string): boolean {
+  return name !== "" && name !== "." && name !== ".." && !name.includes("/") &&
+    utf8Bytes(name, limits.nameBytesMax) <= limits.nameBytesMax;
+}
+
 /** Refuses what no entry of a directory may be called. */
 export function checkName(name: string): void {
   if (name === "") throw new RustreError("ENOENT", "an empty name");

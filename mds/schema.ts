@@ -8,7 +8,7 @@
 //   next_ino                                    the first inode number that nobody has taken
 //   inodes                                      count of inodes, an atomic counter
 //   session/{clientId}                          when the client's lease ends; whether it has
-//   idem/{clientId}/{slot:04x}                  request id and reply of a mutation
+//   idem/{clientId}/{slot:04x}                  request id and reply, or error, of a mutation
 //   pending/{clientId}/{ino:016x}               a create that is not committed: inode and its name
 //   writer/{ino:016x}/{clientId}/{handle}       the client has the file open for writing
 //   writing/{clientId}/{handle}/{ino:016x}      the same, found by the client
@@ -91,8 +91,12 @@ export interface Pending {
 export interface StoredReply {
   readonly requestId: number;
   readonly opcode: number;
+  /** A map; or a {@link StoredFailure}, for it may not succeed when it comes again later. */
   readonly reply: unknown;
 }
+
+/** The error that a mutation was answered with: its number and message. */
+export type StoredFailure = readonly [code: number, message: string];
 
 /** A field that is undefined is absent in a stored reply, as it was in the first one. */
 const encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true });
@@ -287,6 +291,20 @@ function hex8(number: number): string {
   return number.toString(16).padStart(8, "0");
 }
 
+/** What the part of a key behind `mds_meta/` begins with, of keys that are not alone of their kind. */
+export type KeyKind =
+  | "ino"
+  | "children"
+  | "dir_links"
+  | "dir_times"
+  | "session"
+  | "idem"
+  | "pending"
+  | "writer"
+  | "writing"
+  | "truncate"
+  | "gc";
+
 /** The keys of one cluster. */
 export class Schema {
   readonly #prefix: Key;
@@ -299,6 +317,16 @@ export class Schema {
     this.collectorLease = `${textToKey(clusterName)}/lease/collector`;
     this.nextIno = `${this.#prefix}next_ino`;
     this.inodeCount = `${this.#prefix}inodes`;
+  }
+
+  /** Every key of the metadata. */
+  all(): KeyRange {
+    return prefixRange(this.#prefix);
+  }
+
+  /** Every key of a kind. */
+  allOf(kind: KeyKind): KeyRange {
+    return prefixRange(`${this.#prefix}${kind}/`);
   }
 
   inode(ino: number): Key {

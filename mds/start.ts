@@ -12,7 +12,7 @@ import { Registration } from "../shared/registration.ts";
 import { RpcClient } from "../shared/rpc/client.ts";
 import { mdsService } from "../shared/rpc/protocol.ts";
 import { serve } from "../shared/rpc/server.ts";
-import { readClusterId } from "../shared/store/cluster_id.ts";
+import { readClusterId, requireStoreFormat } from "../shared/store/cluster_id.ts";
 import { Lease } from "../shared/store/lease.ts";
 import type { Store } from "../shared/store/store.ts";
 import { readOnly, transact } from "../shared/store/transact.ts";
@@ -113,10 +113,11 @@ async function requireSameStore(
   clusterId: string,
   { environment, store, clusterName }: MdsOptions,
 ): Promise<void> {
-  const id = await readOnly(
-    { store, environment },
-    (transaction) => readClusterId(transaction, clusterName),
-  );
+  const id = await readOnly({ store, environment }, async (transaction) => {
+    const id = await readClusterId(transaction, clusterName);
+    if (id !== undefined) await requireStoreFormat(transaction, clusterName, store.url);
+    return id;
+  });
   if (id === clusterId) return;
   throw new RustreError(
     "WRONG_CLUSTER",

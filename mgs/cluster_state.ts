@@ -36,7 +36,7 @@ export interface ProbedNode {
   readonly nodeId: string;
   readonly address: Address;
   /** Of an oss. */
-  readonly targetIndex?: number;
+  readonly targetIndex?: number | undefined;
 }
 
 export type ClusterEvent =
@@ -47,12 +47,14 @@ export type ClusterEvent =
   | { readonly type: "probeSucceeded"; readonly node: ProbedNode; readonly usage?: Usage }
   /** `failures` in a row, with this one. */
   | { readonly type: "probeFailed"; readonly node: ProbedNode; readonly failures: number }
+  /** What was sent before is not to be served any more. */
+  | { readonly type: "fenced" }
   | { readonly type: "timePassed" };
 
 /**
  * The state after `events`, one after the other. Records that did not change stay the same objects,
- * and where no record of a node changed, so does the epoch; otherwise it is one higher. Throws, and
- * changes nothing, where a registration is refused.
+ * and where no record of a node changed and nothing was fenced, so does the epoch; otherwise it is
+ * one higher. Throws, and changes nothing, where a registration is refused.
  */
 export function applyEvents(
   state: ClusterState,
@@ -66,7 +68,8 @@ export function applyEvents(
     usages: new Map(state.usages),
   };
   for (const event of events) applyEvent(draft, event, nowMs);
-  const changed = differs(state.mgs, draft.mgs) || differs(state.mds, draft.mds) ||
+  const changed = events.some(({ type }) => type === "fenced") || differs(state.mgs, draft.mgs) ||
+    differs(state.mds, draft.mds) ||
     differs(state.targets, draft.targets);
   return { ...draft, epoch: changed ? state.epoch + 1 : state.epoch };
 }
@@ -88,6 +91,8 @@ function applyEvent(draft: Draft, event: ClusterEvent, nowMs: number): void {
       return probeSucceeded(draft, event.node, event.usage);
     case "probeFailed":
       return probeFailed(draft, event.node, event.failures, nowMs);
+    case "fenced":
+      return;
     case "timePassed":
       return forget(draft, nowMs);
   }

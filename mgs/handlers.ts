@@ -28,6 +28,7 @@ export function mgsHandlers({ registry, prober, self }: MgsContext): Handlers<ty
 
     async unregister({ nodeId }) {
       await registry.apply([{ type: "unregistered", nodeId }]);
+      void prober.announce();
       return {};
     },
 
@@ -40,6 +41,15 @@ export function mgsHandlers({ registry, prober, self }: MgsContext): Handlers<ty
       const map = await registry.currentMap();
       assert(map, "there is always a map");
       return { map, heartbeatAgesMs: prober.heartbeatAgesMs() };
+    },
+
+    async reaches(node) {
+      return { reached: await prober.reaches(node) };
+    },
+
+    async raiseEpoch() {
+      const { epoch } = await registry.apply([{ type: "fenced" }]);
+      return { epoch };
     },
   };
 }

@@ -1,11 +1,11 @@
 // Asks every node each second whether it is there. Of several mgs the one with the lease does it;
 // the others wait for the lease. What it learns goes into the map in one transaction for the whole
-// round, and only while the lease is still held.
+// round, and only while the lease is still held. Who looks cut off gives the lease to another.
 
-import { formatAddress, sameAddress } from "../shared/address.ts";
+import { addAddress, formatAddress, sameAddress } from "../shared/address.ts";
 import { withDeadline } from "../shared/deadline.ts";
-import type { Environment } from "../shared/environment.ts";
-import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
+import type { Address, Environment } from "../shared/environment.ts";
+import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
 import { Periodic } from "../shared/periodic.ts";
@@ -15,7 +15,9 @@ import type { ReplyOf, RequestOf, Service } from "../shared/rpc/service.ts";
 import type { Lease } from "../shared/store/lease.ts";
 import type { Peers } from "../shared/workers/peers.ts";
 import type { ClusterEvent, ClusterState, ProbedNode } from "./cluster_state.ts";
+import { nameOf, nodeOf, nodesOf, type StoredNode } from "./probed_nodes.ts";
 import type { Registry } from "./registry.ts";
+import { type Finding, Witnesses } from "./witnesses.ts";
 
 type ProbeRequest = RequestOf<typeof mgsService, "probe">;
 type ProbeReply = ReplyOf<typeof mgsService, "probe">;
@@ -38,7 +40,13 @@ export interface ProberOptions {
 
 export class Prober implements AsyncDisposable {
   readonly #options: ProberOptions;
-  #periodic: Periodic | undefined;
+  #watch: Periodic | undefined;
+  /** While the lease is held. */
+  #rounds: Periodic | undefined;
+  /** It looked cut off and no other mgs took the lease: the others are gone, until one answers. */
+  #trustsItself = false;
+  /** On the monotonic clock, until when the lease is left to others. */
+  #asideUntilMs = -Infinity;
   /** By {@link nameOf}: how many probes in a row have failed. */
   #failures = new Map<string, number>();
   /** By node id: the last answer, on the monotonic clock. */
@@ -56,19 +64,25 @@ export class Prober implements AsyncDisposable {
     peers?.on("heartbeatAges", (ages) => {
       this.#agesOfPeer = { ages, atMs: clock.monotonicMs() };
     });
+    // Who is cut off is so with its whole host.
+    peers?.on("steppedAside", ({ sequence }) => {
+      this.#asideUntilMs = clock.monotonicMs() + limits.stepAsideMs;
+      options.lease.noteReleased(sequence);
+    });
   }
 
   start(): void {
-    this.#periodic ??= new Periodic({
+    this.#watch ??= new Periodic({
       clock: this.#options.environment.clock,
-      intervalMs: limits.probeIntervalMs,
-      task: (signal) => this.#run(signal),
+      intervalMs: limits.leaseWatchMs,
+      task: () => this.#unlessStoreFails(() => this.#watchLease()),
     });
   }
 
   /** Stops probing and gives the lease back. */
   async close(): Promise<void> {
-    await this.#periodic?.close();
+    await this.#watch?.close();
+    await this.#rounds?.close();
     try {
       await this.#options.lease.release();
     } catch (error) {
@@ -101,7 +115,7 @@ export class Prober implements AsyncDisposable {
    */
   async verify(registration: Registration, state: ClusterState): Promise<void> {
     const node = nodeOf(registration);
-    const request = { epoch: state.epoch, mgs: [this.#options.self.address] };
+    const request = this.#requestOf(state);
     const known = node.targetIndex === undefined ? undefined : state.targets.get(node.targetIndex);
     const moved = known?.nodeId === node.nodeId && !sameAddress(known.address, node.address);
     const before = moved ? { ...node, address: known.address } : undefined;
@@ -123,6 +137,14 @@ export class Prober implements AsyncDisposable {
           `"${formatAddress(before.address)}"; one of the two directories is a copy`,
       );
     }
+  }
+
+  /** Names every mgs that is up, for a node forgets those that it was told before. */
+  #requestOf(state: ClusterState): ProbeRequest {
+    const others = [...state.mgs.values()].filter((each) => each.state === "up");
+    const mgs: Address[] = [];
+    for (const { address } of [...others, this.#options.self]) addAddress(mgs, address);
+    return { epoch: state.epoch, mgs };
   }
 
   async #problemOf(node: ProbedNode, request: ProbeRequest): Promise<RustreError | undefined> {
@@ -149,13 +171,13 @@ export class Prober implements AsyncDisposable {
 
   /**
    * Shows every mds the newest epoch now, not with the next round: it places new files, and is to
-   * know an OST as soon as the cluster does. Waits for none, and one that does not hear it is
+   * know an OST that comes or goes as soon as the cluster does. Waits for none, and one that does not hear it is
    * noticed by the rounds.
    */
   async announce(): Promise<void> {
     try {
       const state = await this.#options.registry.state();
-      const request = { epoch: state.epoch, mgs: [this.#options.self.address] };
+      const request = this.#requestOf(state);
       const servers = nodesOf(state).filter(({ role }) => role === "mds");
       await Promise.all(servers.map((each) => this.#problemOf(each, request)));
     } catch (error) {
@@ -164,11 +186,28 @@ export class Prober implements AsyncDisposable {
     }
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
-    const { lease, log } = this.#options;
+  /** Whether the node answers this mgs: for another one, which it does not answer. */
+  async reaches(node: ProbedNode): Promise<boolean> {
+    const { registry, environment } = this.#options;
+    const state = await registry.state();
+    const request = this.#requestOf(state);
     try {
-      if (await lease.renew()) await this.#round(signal);
-      else await this.#standBy();
+      await withDeadline(
+        environment.clock,
+        limits.secondProbeTimeoutMs,
+        (signal) => this.#probe(node, request, signal),
+      );
+      return true;
+    } catch (error) {
+      if (isRustreError(error)) return false;
+      throw error;
+    }
+  }
+
+  async #unlessStoreFails(task: () => Promise<void>): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await task();
       if (!this.#storeAnswers) log.info("The store answers again");
       this.#storeAnswers = true;
     } catch (error) {
@@ -180,6 +219,27 @@ export class Prober implements AsyncDisposable {
         this.#storeAnswers = false;
       }
     }
+  }
+
+  async #watchLease(): Promise<void> {
+    const { environment, lease } = this.#options;
+    if (environment.clock.monotonicMs() < this.#asideUntilMs) return await this.#stopRounds();
+    if (!await lease.keep()) {
+      await this.#stopRounds();
+      return await this.#standBy();
+    }
+    if (this.#rounds) return;
+    this.#trustsItself = lease.wasLeftAlone;
+    this.#rounds = new Periodic({
+      clock: environment.clock,
+      intervalMs: limits.probeIntervalMs,
+      task: (signal) => this.#unlessStoreFails(() => this.#round(signal)),
+    });
+  }
+
+  async #stopRounds(): Promise<void> {
+    await this.#rounds?.close();
+    this.#rounds = undefined;
   }
 
   /** Another mgs probes. It keeps us in the map unless it has forgotten us. */
@@ -195,45 +255,93 @@ export class Prober implements AsyncDisposable {
 
   async #round(signal: AbortSignal): Promise<void> {
     const { registry, lease, self } = this.#options;
+    if (!lease.isHeld()) return;
     this.#registeredMeanwhile.clear();
     const state = await registry.state();
-    const mgs = [...state.mgs.values()].filter((each) => each.state === "up");
-    const request = { epoch: state.epoch, mgs: mgs.map((each) => each.address) };
+    const request = this.#requestOf(state);
     const nodes = nodesOf(state).filter((each) => each.nodeId !== self.nodeId);
-    const events = await Promise.all(nodes.map((each) => this.#ask(each, request, signal)));
+    const witnesses = new Witnesses(state, this.#options);
+    const asked = await Promise.all(
+      nodes.map((each) => this.#ask(each, request, witnesses, signal)),
+    );
     if (signal.aborted) return;
     this.#forgetAllBut(nodes);
-    const ofOthers = events.filter((event) => event !== undefined);
+    // What it has found may be of a time before it slept.
+    if (!lease.isHeld()) return;
+    const findings = asked.map(({ finding }) => finding);
+    if (witnesses.answer(findings)) this.#trustsItself = false;
+    if (!this.#trustsItself && witnesses.isCutOff(findings)) return await this.#stepAside();
     const ofSelf: ClusterEvent = { type: "registered", registration: self };
+    const ofOthers = asked.flatMap(({ event }) => event ? [event] : []);
     await registry.apply([ofSelf, ...ofOthers, { type: "timePassed" }], lease);
     this.#agesOfPeer = undefined;
     this.#options.peers?.tell("heartbeatAges", this.heartbeatAgesMs());
   }
 
+  /**
+   * Whether the others are gone or this mgs is cut off, another mgs will tell, if there is one that
+   * sees the store: it takes the lease. If none does, this one takes it again and trusts itself.
+   */
+  async #stepAside(): Promise<void> {
+    const { environment, lease, log, peers } = this.#options;
+    this.#asideUntilMs = environment.clock.monotonicMs() + limits.stepAsideMs;
+    const sequence = await lease.release();
+    if (sequence === undefined) return;
+    peers?.tell("steppedAside", { sequence });
+    log.warn(
+      "No other mgs answers, nor does a majority of the hosts: leaving the probes to another mgs",
+    );
+  }
+
   /** Never rejects but for a bug: a node that fails is what we want to know. */
   async #ask(
+    node: StoredNode,
+    request: ProbeRequest,
+    witnesses: Witnesses,
+    signal: AbortSignal,
+  ): Promise<{ finding: Finding; event: ClusterEvent | undefined }> {
+    const { hostName, wasUp } = node;
+    const before = this.#failures.get(nameOf(node)) ?? 0;
+    const mayGoDown = wasUp && before + 1 >= limits.probeFailuresMax;
+    const [answer, opinion] = await Promise.all([
+      this.#answerOf(node, request, signal),
+      mayGoDown ? witnesses.opinionOn(node) : undefined,
+    ]);
+    const answered = !(answer instanceof RustreError);
+    const failures = answered ? 0 : this.#noteFailure(node, answer, signal);
+    const finding = { node, hostName, wasUp, answered, failures, opinion };
+    if (answered) return { finding, event: successOf(node, answer) };
+    // It lives, and clients may reach it as another mgs does.
+    const event: ClusterEvent = { type: "probeFailed", node, failures };
+    return { finding, event: opinion === "reached" ? undefined : event };
+  }
+
+  async #answerOf(
     node: ProbedNode,
     request: ProbeRequest,
     signal: AbortSignal,
-  ): Promise<ClusterEvent | undefined> {
-    const { environment, log } = this.#options;
-    const name = nameOf(node);
+  ): Promise<ProbeReply | RustreError> {
     try {
-      const { usage } = await this.#probe(node, request, signal);
-      this.#answeredAtMs.set(node.nodeId, environment.clock.monotonicMs());
-      this.#failures.delete(name);
-      return { type: "probeSucceeded", node, ...(usage ? { usage } : {}) };
+      const reply = await this.#probe(node, request, signal);
+      this.#answeredAtMs.set(node.nodeId, this.#options.environment.clock.monotonicMs());
+      this.#failures.delete(nameOf(node));
+      return reply;
     } catch (error) {
-      if (!isRustreError(error)) throw error;
-      if (signal.aborted) return undefined;
-      const failures = this.#registeredMeanwhile.has(node.nodeId)
-        ? 0
-        : (this.#failures.get(name) ?? 0) + 1;
-      this.#failures.set(name, failures);
-      const level = failures === limits.probeFailuresMax ? "warn" : "debug";
-      log[level]("A probe failed", { node: name, failures, reason: messageOf(error) });
-      return { type: "probeFailed", node, failures };
+      if (isRustreError(error)) return error;
+      throw error;
     }
+  }
+
+  #noteFailure(node: ProbedNode, error: RustreError, signal: AbortSignal): number {
+    if (signal.aborted) return 0;
+    const name = nameOf(node);
+    const failures = this.#registeredMeanwhile.has(node.nodeId)
+      ? 0
+      : (this.#failures.get(name) ?? 0) + 1;
+    this.#failures.set(name, failures);
+    const level = failures === limits.probeFailuresMax ? "warn" : "debug";
+    this.#options.log[level]("A probe failed", { node: name, failures, reason: error.message });
+    return failures;
   }
 
   async #probe(
@@ -265,22 +373,6 @@ export class Prober implements AsyncDisposable {
   }
 }
 
-function nodeOf({ role, nodeId, address, targetIndex }: Registration): ProbedNode {
-  return { role, nodeId, address, ...(targetIndex === undefined ? {} : { targetIndex }) };
-}
-
-function nodesOf(state: ClusterState): ProbedNode[] {
-  const nodes: ProbedNode[] = [];
-  for (const role of ["mgs", "mds"] as const) {
-    for (const { nodeId, address } of state[role].values()) nodes.push({ role, nodeId, address });
-  }
-  for (const { nodeId, address, index } of state.targets.values()) {
-    nodes.push({ role: "oss", nodeId, address, targetIndex: index });
-  }
-  return nodes;
-}
-
-function nameOf(node: ProbedNode): string {
-  const name = node.targetIndex === undefined ? node.role : `OST ${node.targetIndex}`;
-  return `${name} at "${formatAddress(node.address)}"`;
+function successOf(node: ProbedNode, { usage }: ProbeReply): ClusterEvent {
+  return { type: "probeSucceeded", node, ...(usage ? { usage } : {}) };
 }

@@ -9,7 +9,7 @@ import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
 import type { ClusterMap, Usage } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
-import { readClusterId, writeClusterId } from "../shared/store/cluster_id.ts";
+import { readClusterId, requireStoreFormat, writeClusterId } from "../shared/store/cluster_id.ts";
 import type { Lease } from "../shared/store/lease.ts";
 import type { KeyRange, KeyValue, ReadTransaction, Transaction } from "../shared/store/store.ts";
 import {
@@ -18,7 +18,7 @@ import {
   clusterMapOf,
   type ClusterState,
 } from "./cluster_state.ts";
-import { codecs, type MgsSchema, storeFormat } from "./schema.ts";
+import { codecs, type MgsSchema } from "./schema.ts";
 import type { ServerRecord, TargetRecord } from "./schema.ts";
 
 export interface RegistryOptions {
@@ -35,25 +35,14 @@ export interface RegistryOptions {
  */
 export function openCluster(
   context: TransactionContext & { readonly environment: Pick<Environment, "random"> },
-  schema: MgsSchema,
   clusterName: string,
 ): Promise<string> {
   const newId = randomHex(context.environment.random, 16);
   return transact(context, async (transaction) => {
     const id = await readClusterId(transaction, clusterName);
-    if (id === undefined) {
-      transaction.set(schema.format, codecs.format.encode(storeFormat));
-      writeClusterId(transaction, clusterName, newId);
-      return newId;
-    }
-    const format = await transaction.get(schema.format);
-    const number = format === undefined ? "no format number" : codecs.format.decode(format);
-    if (number === storeFormat) return id;
-    throw new RustreError(
-      "STORE_FORMAT",
-      `Cannot use the store "${context.store.url}": it has format ${number}, and this version of ` +
-        `rustre reads format ${storeFormat}`,
-    );
+    if (id === undefined) writeClusterId(transaction, clusterName, newId);
+    else await requireStoreFormat(transaction, clusterName, context.store.url);
+    return id ?? newId;
   });
 }
 

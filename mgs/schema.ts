@@ -27,8 +27,7 @@ import {
 } from "../shared/model.ts";
 import { type Key, type KeyRange, prefixRange, textToKey } from "../shared/store/store.ts";
 
-/** Raised by every change after which an older rustre would misread the store. */
-export const storeFormat = 1;
+export { storeFormat } from "../shared/store/cluster_id.ts";
 
 /** The format of one value, raised with its own shape. */
 const valueFormat = 1;

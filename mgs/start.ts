@@ -57,7 +57,7 @@ export async function startMgs(options: MgsOptions): Promise<RunningMgs> {
   const { environment, store, clusterName, log } = options;
   const schema = new MgsSchema(clusterName);
   const context = { store, environment };
-  const clusterId = await openCluster(context, schema, clusterName);
+  const clusterId = await openCluster(context, clusterName);
   // Undone in reverse order: by close(), or here where the start fails half-way.
   await using started = new AsyncDisposableStack();
   const rpc = started.use(new RpcClient({ environment, caller: "mgs", clusterId }));

@@ -31,18 +31,18 @@ export class ChangeOrder {
 
   /**
    * Runs a change when those before it that overlap are done, if it may still run then. One that
-   * waited for long is refused: its sender has given up, has perhaps sent it again and written
-   * something newer since. What it does to the object here goes through `here`.
+   * waited for long, here or to be read, is refused: its sender has given up, has perhaps sent it
+   * again and written something newer since. What it does to the object here goes through `here`.
    */
   async inTurn<T>(
-    { object, epoch }: { object: ObjectId; epoch: number },
+    { object, epoch, unreadMs = 0 }: { object: ObjectId; epoch: number; unreadMs?: number },
     range: Range,
     change: (here: <Result>(step: () => Promise<Result>) => Promise<Result>) => Promise<T>,
   ): Promise<T> {
     const { clock, epochs } = this.#options;
     const ino = inodeOf(object);
     this.#destroyed.check(ino);
-    const endMs = clock.monotonicMs() + limits.changeWaitMs;
+    const endMs = clock.monotonicMs() + limits.changeWaitMs - unreadMs;
     return await this.#locks.run(object, range, async () => {
       if (clock.monotonicMs() > endMs) {
         const message = `Cannot change object "${object}": the changes before it took too long`;

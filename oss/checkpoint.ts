@@ -27,6 +27,8 @@ export interface CheckpointParts {
   openFile(object: StoredObject): OpenFile;
   /** Steps 2 and 3 for one object: its fills up to `filledLsn` are on disk, and a record says so. */
   confirm(object: StoredObject, filledLsn: number): Promise<void>;
+  /** Is told when any other sync has failed. */
+  noteFailure(): Promise<void>;
 }
 
 /** Brings these objects, which somebody uses, to disk as they are now. */
@@ -34,21 +36,21 @@ export async function checkpointObjects(
   parts: CheckpointParts,
   objects: readonly StoredObject[],
 ): Promise<void> {
-  const { journal, files, directories } = parts;
+  const { journal, directories } = parts;
   const images = objects.filter((each) => each.isDirty).map((each) => each.snapshot());
   if (images.length === 0) return;
   await forEachConcurrently(images, limits.fileOperationsMax, ({ object, filledLsn }) => {
     return parts.confirm(object, filledLsn);
   });
   await journal.sync();
-  const written: OpenFile[] = [];
+  const written: StoredObject[] = [];
   const sums: OpenFile[] = [];
   try {
     for (const image of images) {
-      if (await carryOut(parts, image)) written.push(image.object.file!);
+      if (await carryOut(parts, image)) written.push(image.object);
       sums.push(writeChecksums(parts, image));
     }
-    await files.syncTogether([...written, ...sums]);
+    await syncAll(parts, written, sums);
   } finally {
     for (const sum of sums) sum.close();
   }
@@ -58,6 +60,21 @@ export async function checkpointObjects(
   // A cut that a crash repeats must not meet bytes that were written after it.
   await directories.makeAllDurable();
   for (const image of images) image.object.applied(image);
+}
+
+async function syncAll(
+  { files, noteFailure }: CheckpointParts,
+  written: readonly StoredObject[],
+  sums: readonly OpenFile[],
+): Promise<void> {
+  try {
+    await files.syncTogether([...written.map(({ file }) => file!), ...sums]);
+  } catch (error) {
+    // What was written here is written again the next time; what fills have written is not.
+    for (const object of written) object.syncFailed(error);
+    await noteFailure();
+    throw error;
+  }
 }
 
 /** Tells whether there was something to do. May have been done before a crash. */

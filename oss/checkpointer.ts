@@ -19,8 +19,8 @@ export interface CheckpointerOptions {
   /** Throws where the journal can not be trusted any more. */
   readonly requireWritable: () => void;
   /**
-   * For tests: bytes and objects at which one begins, bytes at which changes wait for it, and how
-   * many objects it takes at a time.
+   * For tests: bytes in the journal, objects, and bytes of fills at which one begins, bytes in the
+   * journal at which changes wait for it, and how many objects it takes at a time.
    */
   readonly sizes?: CheckpointSizes | undefined;
 }
@@ -29,6 +29,7 @@ export interface CheckpointSizes {
   readonly segmentBytes: number;
   readonly journalBytes: number;
   readonly changedObjects: number;
+  readonly filledBytes: number;
   readonly batch: number;
 }
 
@@ -36,6 +37,7 @@ const usualSizes: CheckpointSizes = {
   segmentBytes: limits.journalSegmentBytes,
   journalBytes: limits.journalBytesMax,
   changedObjects: limits.journaledObjectsMax,
+  filledBytes: limits.filledBytesMax,
   batch: limits.checkpointBatch,
 };
 
@@ -46,6 +48,8 @@ export class Checkpointer {
   readonly #turn = new Semaphore(1);
   /** Objects that began to need the journal since the last checkpoint began. */
   #changedObjects = 0;
+  /** What fills have brought into files since then. */
+  #filledBytes = 0;
   /** Whether the journal has something that no open object tells of. */
   #hasOther = false;
   /** Segments that a checkpoint which failed was to make superfluous: the next one goes on there. */
@@ -71,9 +75,10 @@ export class Checkpointer {
   /** To be called after changes, with how many objects have begun to need the journal by them. */
   noteChanges(objects: number): void {
     this.#changedObjects += objects;
-    const { segmentBytes, changedObjects } = this.#sizes;
+    const { segmentBytes, changedObjects, filledBytes } = this.#sizes;
     const { journal } = this.#options.parts;
-    const isDue = journal.segmentBytes >= segmentBytes || this.#changedObjects >= changedObjects;
+    const isDue = journal.segmentBytes >= segmentBytes || this.#changedObjects >= changedObjects ||
+      this.#filledBytes >= filledBytes;
     if (isDue && !this.#hasFailed) this.#runInBackground();
     else this.#runLater();
   }
@@ -84,6 +89,11 @@ export class Checkpointer {
       this.#cancelTimer = undefined;
       this.#runInBackground();
     }, limits.checkpointIntervalMs);
+  }
+
+  /** To be called with the bytes of a fill, before {@link noteChanges}. */
+  noteFill(bytes: number): void {
+    this.#filledBytes += bytes;
   }
 
   /** To be called when inodes were removed. */
@@ -113,6 +123,7 @@ export class Checkpointer {
     requireWritable();
     try {
       this.#changedObjects = 0;
+      this.#filledBytes = 0;
       this.#hasOther = false;
       await journal.sync();
       const before = this.#unfinished ??= journal.beginSegment();

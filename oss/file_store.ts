@@ -8,24 +8,19 @@
 // Every change is a record of the journal; checkpoints bring them into the files. This file opens
 // objects and orders what happens to the whole store.
 
-import { assert, AssertionError } from "../shared/assert.ts";
+import { assert } from "../shared/assert.ts";
 import { firstMismatch } from "../shared/checksums.ts";
-import { type Clock, type Random, randomHex } from "../shared/environment.ts";
+import type { Clock, Random } from "../shared/environment.ts";
 import { RustreError } from "../shared/errors.ts";
-import { objectId } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import { type Logger, loggerOf } from "../shared/logging.ts";
 import type { ObjectId } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
 import type { CheckpointParts } from "./checkpoint.ts";
 import { Checkpointer, type CheckpointSizes } from "./checkpointer.ts";
-import { forEachConcurrently } from "./concurrently.ts";
-import { FailedObjects } from "./failed_objects.ts";
-import { prefixOf } from "./file_names.ts";
 import { FileWrites } from "./file_writes.ts";
-import { type Files, localFiles, reasonOf } from "./files.ts";
+import { type Files, localFiles } from "./files.ts";
 import { Journal } from "./journal.ts";
-import type { Lsn } from "./journal_record.ts";
 import {
   type ChangeParts,
   cutObject,
@@ -35,6 +30,7 @@ import {
 } from "./object_changes.ts";
 import { ObjectDirectories } from "./object_directories.ts";
 import { damagedBlocks, readObject } from "./object_reads.ts";
+import { ObjectRemoval } from "./object_removal.ts";
 import {
   changedOnTheWay,
   type DamagedRange,
@@ -44,9 +40,12 @@ import {
   type ObjectStore,
   type StoreUsage,
 } from "./object_store.ts";
-import { ObjectTable, prefixOfObject } from "./object_table.ts";
+import { ObjectSyncs } from "./object_syncs.ts";
+import { ObjectTable } from "./object_table.ts";
 import { recoverJournals } from "./recovery.ts";
+import { nameOf, storeError } from "./store_errors.ts";
 import type { StoredObject } from "./stored_object.ts";
+import { WriteVerifier } from "./write_verifier.ts";
 
 /** Which of an OST's objects a store has: those with `ino % count === index`. */
 export interface Shard {
@@ -78,10 +77,12 @@ export class FileObjectStore implements ObjectStore {
   readonly #options: FileObjectStoreOptions;
   readonly #shard: Shard;
   readonly #files: Files;
+  readonly #verifier: WriteVerifier;
   readonly #root: string;
   readonly #directories: ObjectDirectories;
   readonly #table: ObjectTable;
-  readonly #failed = new FailedObjects();
+  readonly #syncs: ObjectSyncs;
+  readonly #removal: ObjectRemoval;
   readonly #parts: ChangeParts & CheckpointParts;
   readonly #checkpointer: Checkpointer;
   /** For steps on other threads. */
@@ -94,15 +95,13 @@ export class FileObjectStore implements ObjectStore {
 
   /** Opens the store of a directory, repeats what its journal has, and adds up what is in it. */
   static async open(options: FileObjectStoreOptions): Promise<FileObjectStore> {
-    const store = new FileObjectStore(options);
     try {
-      await store.#start();
+      const store = new FileObjectStore(options);
+      await store.#startOrClose();
+      return store;
     } catch (error) {
-      store.#table.closeAll();
-      store.#journal?.close();
-      throw store.#errorOf(`open the objects in "${store.#root}"`, error);
+      throw storeError(`open the objects in "${options.directory}/objects"`, error);
     }
-    return store;
   }
 
   private constructor(options: FileObjectStoreOptions) {
@@ -110,19 +109,29 @@ export class FileObjectStore implements ObjectStore {
     this.#options = options;
     const shard = this.#shard = options.shard ?? { index: 0, count: 1 };
     this.#files = options.files ?? localFiles;
-    // What was written is in the system's cache, which outlives this process and not the system.
-    // Where the system cannot be told from the one before, every opening might be after a loss.
-    this.writeVerifier = this.#files.bootId() ?? randomHex(options.random, 16);
+    const { directory, random } = options;
+    this.#verifier = new WriteVerifier({ files: this.#files, directory, random, log });
+    this.writeVerifier = this.#verifier.value;
     this.#root = `${options.directory}/objects`;
     this.#directories = new ObjectDirectories(this.#files, this.#root);
     const directories = this.#directories;
     const owns = (ino: number) => ino % shard.count === shard.index;
     this.#table = new ObjectTable({ directories, owns, targetIndex, log, openObjectsMax });
+    const journal = () => this.#requireJournal();
+    const inRoom = (step: () => Promise<void>) => this.#inRoom(step);
+    const syncs = this.#syncs = new ObjectSyncs({
+      ...{ journal, directories, targetIndex, inRoom },
+      noteFailure: () => this.#verifier.noteFailure(),
+    });
     this.#parts = this.#makeParts();
     this.#checkpointer = new Checkpointer({
       ...{ parts: this.#parts, table: this.#table, clock, log, targetIndex },
-      requireWritable: () => this.#requireWritable(),
+      requireWritable: () => syncs.requireWritable(),
       sizes: options.checkpointSizes,
+    });
+    this.#removal = new ObjectRemoval({
+      ...{ journal, directories, table: this.#table, syncs, targetIndex, inRoom },
+      noteRemoval: () => this.#checkpointer.noteRemoval(),
     });
   }
 
@@ -140,7 +149,9 @@ export class FileObjectStore implements ObjectStore {
         clock: this.#options.clock,
         inRoom: (step) => this.#inRoom(step),
       }),
-      confirm: (object, filledLsn) => this.#confirm(object, filledLsn),
+      noteFill: (bytes) => this.#checkpointer.noteFill(bytes),
+      confirm: (object, filledLsn) => this.#syncs.confirm(object, filledLsn),
+      noteFailure: () => this.#verifier.noteFailure(),
     };
   }
 
@@ -150,6 +161,16 @@ export class FileObjectStore implements ObjectStore {
   }
 
   // ── start ────────────────────────────────────────────────────────────────────────────────────
+
+  async #startOrClose(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (error) {
+      this.#table.endRecovery();
+      this.#journal?.close();
+      throw error;
+    }
+  }
 
   async #start(): Promise<void> {
     const { directory, random } = this.#options;
@@ -170,7 +191,8 @@ export class FileObjectStore implements ObjectStore {
       appliedLsn: await this.#table.addUp(),
       load: (object) => this.#table.useForRecovery(object),
       suspect: (ino) => this.#directories.suspect(ino),
-      remove: async (inodes) => void await this.#removeFiles(inodes),
+      remove: async (inodes) => void await this.#removal.removeFiles(inodes),
+      noteFailure: () => this.#verifier.noteFailure(),
       use: (journal) => this.#journal = journal,
       checkpoint: async () => {
         await this.#checkpointer.runBatches();
@@ -221,7 +243,7 @@ export class FileObjectStore implements ObjectStore {
       // All that are not in use wait for a checkpoint.
       if (!this.#table.makeRoomFor(object)) await this.#checkpointer.run();
     } catch (error) {
-      throw this.#errorOf(what, error);
+      throw storeError(what, error);
     }
     const open = this.#use(action, object, how);
     if (!open) return;
@@ -229,7 +251,7 @@ export class FileObjectStore implements ObjectStore {
     try {
       await change(open);
     } catch (error) {
-      throw this.#errorOf(what, error);
+      throw storeError(what, error);
     } finally {
       // Without a change it counts as its files have it, which may be damaged.
       if (open.lastLsn !== lastLsn) this.#table.recount(open);
@@ -239,51 +261,17 @@ export class FileObjectStore implements ObjectStore {
   }
 
   sync(objects: readonly ObjectId[]): Promise<void> {
-    return this.#operation(() => this.#sync(objects));
-  }
-
-  /** What objects have in the journal needs no more than its sync, however many they are. */
-  async #sync(objects: readonly ObjectId[]): Promise<void> {
-    await forEachConcurrently([...new Set(objects)], limits.fileOperationsMax, async (object) => {
-      const open = this.#use("sync", object, "find");
-      if (!open) throw missingObject("sync", this.#where(object));
-      try {
-        await this.#confirm(open, open.filledLsn);
-      } finally {
-        this.#table.release(open);
-      }
-    });
-    this.#requireWritable();
-    await this.#syncJournal();
-  }
-
-  /** The bytes that fills have put into the object's file are on disk, and a record says so. */
-  async #confirm(open: StoredObject, filledLsn: Lsn): Promise<void> {
-    const { object } = open;
-    if (open.confirmedLsn >= filledLsn) return;
-    const what = `sync ${this.#nameOf(object)}`;
-    try {
-      await this.#inRoom(() => open.syncFile());
-      await this.#inRoom(() => this.#directories.makeDurable(prefixOfObject(object)));
-    } catch (error) {
-      this.#failed.add(object, reasonOf(error).reason);
-      throw this.#errorOf(what, error);
-    }
-    if (open.confirmedLsn >= filledLsn) return;
-    try {
-      this.#parts.journal.append({ kind: "confirm", object, position: filledLsn });
-    } catch (error) {
-      throw this.#errorOf(what, error);
-    }
-    open.confirmedLsn = filledLsn;
-  }
-
-  async #syncJournal(): Promise<void> {
-    try {
-      await this.#parts.journal.sync();
-    } catch (error) {
-      throw this.#errorOf(`sync the journal of OST ${this.#options.targetIndex}`, error);
-    }
+    return this.#operation(() =>
+      this.#syncs.sync(objects, async (object, task) => {
+        const open = this.#use("sync", object, "find");
+        if (!open) throw missingObject("sync", this.#where(object));
+        try {
+          await task(open);
+        } finally {
+          this.#table.release(open);
+        }
+      })
+    );
   }
 
   // ── reads ────────────────────────────────────────────────────────────────────────────────────
@@ -307,7 +295,7 @@ export class FileObjectStore implements ObjectStore {
         return { ...await readObject(open, range, { verified, targetIndex }), release };
       } catch (error) {
         release();
-        throw this.#errorOf(`read ${this.#nameOf(object)}`, error);
+        throw storeError(`read ${this.#nameOf(object)}`, error);
       }
     });
   }
@@ -319,7 +307,7 @@ export class FileObjectStore implements ObjectStore {
       try {
         return await damagedBlocks(open, { offsetBytes, lengthBytes });
       } catch (error) {
-        throw this.#errorOf(`verify ${this.#nameOf(object)}`, error);
+        throw storeError(`verify ${this.#nameOf(object)}`, error);
       } finally {
         this.#table.release(open);
       }
@@ -347,61 +335,14 @@ export class FileObjectStore implements ObjectStore {
       const space = this.#files.space(this.#root);
       return { ...space, ...this.#table.totals };
     } catch (error) {
-      throw this.#errorOf(`tell the space of OST ${this.#options.targetIndex}`, error);
+      throw storeError(`tell the space of OST ${this.#options.targetIndex}`, error);
     }
   }
-
-  // ── destroying ───────────────────────────────────────────────────────────────────────────────
 
   destroy(inodes: readonly number[]): Promise<number> {
-    return this.#operation(() => this.#checkpointer.inTurn(() => this.#destroy(new Set(inodes))));
-  }
-
-  /** First the journal has it: what else is in there must not make the objects again. */
-  async #destroy(inodes: ReadonlySet<number>): Promise<number> {
-    this.#requireWritable();
-    const what = `destroy objects of OST ${this.#options.targetIndex}`;
-    try {
-      if (this.#recordRemovals(inodes)) {
-        await this.#syncJournal();
-        return await this.#removeFiles(inodes);
-      }
-      // A full disk has room for the record when the objects are gone.
-      const count = await this.#removeFiles(inodes);
-      if (!this.#recordRemovals(inodes)) throw new RustreError("ENOSPC", "no space for a record");
-      await this.#syncJournal();
-      return count;
-    } catch (error) {
-      throw this.#errorOf(what, error);
-    }
-  }
-
-  /** Tells whether the disk had room for it. */
-  #recordRemovals(inodes: ReadonlySet<number>): boolean {
-    try {
-      const { journal } = this.#parts;
-      for (const ino of inodes) journal.append({ kind: "remove", object: objectId(ino, 0) });
-    } catch (error) {
-      if (reasonOf(error).code === "ENOSPC") return false;
-      throw error;
-    }
-    this.#checkpointer.noteRemoval();
-    return true;
-  }
-
-  async #removeFiles(inodes: ReadonlySet<number>): Promise<number> {
-    const removed = this.#table.forget(inodes);
-    const groups = [...Map.groupBy(inodes, prefixOf)];
-    await forEachConcurrently(groups, limits.fileOperationsMax, async ([prefix, group]) => {
-      const all = await this.#directories.list(prefix);
-      const doomed = all.filter(({ ino }) => group.includes(ino));
-      await forEachConcurrently(doomed, limits.fileOperationsMax, ({ object }) => {
-        return this.#inRoom(() => this.#table.removeFiles(object, removed));
-      });
-      for (const { object } of doomed) this.#failed.forget(object);
-    });
-    for (const object of removed) this.#failed.forget(object);
-    return removed.size;
+    return this.#operation(() =>
+      this.#checkpointer.inTurn(() => this.#removal.destroy(new Set(inodes)))
+    );
   }
 
   // ── close ────────────────────────────────────────────────────────────────────────────────────
@@ -439,7 +380,7 @@ export class FileObjectStore implements ObjectStore {
 
   /** The open object, to be released; `undefined` where it is to be found and is not there. */
   #use(action: string, object: ObjectId, how: "find" | "make"): StoredObject | undefined {
-    this.#failed.check(action, this.#where(object));
+    this.#syncs.check(action, object);
     try {
       this.#table.makeRoomFor(object);
       const open = this.#table.use(object);
@@ -447,18 +388,8 @@ export class FileObjectStore implements ObjectStore {
       this.#table.release(open);
       return undefined;
     } catch (error) {
-      throw this.#errorOf(`${action} ${this.#nameOf(object)}`, error);
+      throw storeError(`${action} ${this.#nameOf(object)}`, error);
     }
-  }
-
-  #requireWritable(): void {
-    const { syncFailure } = this.#parts.journal;
-    if (syncFailure === undefined) return;
-    throw new RustreError(
-      "EIO",
-      `Cannot change objects on OST ${this.#options.targetIndex}: a sync of its journal failed ` +
-        `(${reasonOf(syncFailure).reason}); restart its oss once the disk works`,
-    );
   }
 
   async #inRoom<T>(action: () => Promise<T>): Promise<T> {
@@ -475,13 +406,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   #nameOf(object: ObjectId): string {
-    return `object "${object}" on OST ${this.#options.targetIndex}`;
-  }
-
-  #errorOf(what: string, error: unknown): Error {
-    if (error instanceof RustreError || error instanceof AssertionError) return error;
-    const { code, reason } = reasonOf(error);
-    return new RustreError(code, `Cannot ${what}: ${reason}`, { cause: error });
+    return nameOf(object, this.#options.targetIndex);
   }
 }
 

@@ -181,8 +181,9 @@ class LocalFile implements OpenFile {
   readonly lengthBytes: number;
   readonly #path: string;
   readonly #descriptor: number;
-  /** The same file past the system's cache, when it was needed. */
-  #uncached: number | "none" | undefined;
+  /** The same file past the system's cache, when it was needed; open as long as this one. */
+  #uncached: number | undefined;
+  #takesUncached = true;
 
   constructor(path: string, descriptor: number, lengthBytes: number) {
     this.#path = path;
@@ -211,16 +212,24 @@ class LocalFile implements OpenFile {
   }
 
   async write(bytes: Uint8Array, offsetBytes: number): Promise<number> {
-    const written = await writeAt(this.#descriptorFor(bytes, offsetBytes), bytes, offsetBytes);
-    // This one does it, or says why not.
-    return written ?? this.writeSync(bytes, offsetBytes);
+    const uncached = this.#uncachedFor(bytes, offsetBytes);
+    if (uncached !== undefined) {
+      const written = await writeAt(uncached, bytes, offsetBytes);
+      if (written !== undefined) return written;
+      // Some file systems open what they cannot write to so.
+      this.#takesUncached = false;
+    }
+    // The last one does it, or says why not.
+    return await writeAt(this.#descriptor, bytes, offsetBytes) ??
+      this.writeSync(bytes, offsetBytes);
   }
 
-  #descriptorFor(bytes: Uint8Array, offsetBytes: number): number {
+  #uncachedFor(bytes: Uint8Array, offsetBytes: number): number | undefined {
     const isOfPages = bytes.length % pageBytes === 0 && offsetBytes % pageBytes === 0;
-    if (!isOfPages || bytesToPage(bytes) > 0) return this.#descriptor;
-    this.#uncached ??= openUncached(this.#path) ?? "none";
-    return this.#uncached === "none" ? this.#descriptor : this.#uncached;
+    if (!this.#takesUncached || !isOfPages || bytesToPage(bytes) > 0) return undefined;
+    this.#uncached ??= openUncached(this.#path);
+    this.#takesUncached = this.#uncached !== undefined;
+    return this.#uncached;
   }
 
   truncate(lengthBytes: number): Promise<void> {
@@ -234,7 +243,7 @@ class LocalFile implements OpenFile {
   }
 
   close(): void {
+    if (this.#uncached !== undefined) fs.closeSync(this.#uncached);
     fs.closeSync(this.#descriptor);
-    if (typeof this.#uncached === "number") fs.closeSync(this.#uncached);
   }
 }

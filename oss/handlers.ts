@@ -3,10 +3,12 @@
 
 import { encodeChecksums } from "../shared/checksums.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
+import type { ObjectId } from "../shared/model.ts";
 import type { ossService } from "../shared/rpc/protocol.ts";
-import type { Download, Handlers } from "../shared/rpc/service.ts";
-import { ChangeOrder } from "./change_order.ts";
+import type { Call, Download, Handlers } from "../shared/rpc/service.ts";
+import { ChangeOrder, inodeOf } from "./change_order.ts";
 import type { OssContext, OssReply, OssRequest } from "./context.ts";
+import { requireExisting } from "./existing_bytes.ts";
 import { missingObject } from "./object_store.ts";
 import { wholeObject } from "./range_locks.ts";
 import { Repairs } from "./repairs.ts";
@@ -17,14 +19,16 @@ export function ossHandlers(context: OssContext): Handlers<typeof ossService> {
   const oss = new Oss(context);
   return {
     probe: (request) => Promise.resolve(context.registration.probed(request)),
-    writeObject: (request, { payload }) => oss.writes.writeObject(request, payload),
+    writeObject: (request, call) => oss.writes.writeObject(request, call),
     readObject: (request) => oss.readObject(request),
-    resizeObject: (request) => oss.resizeObject(request),
+    resizeObject: (request, call) => oss.resizeObject(request, call),
     syncObjects: (request) => oss.syncObjects(request),
     statObject: (request) => oss.statObject(request),
     destroyInodes: (request) => oss.destroyInodes(request),
     repairObject: (request) => oss.repairs.repairObject(request),
     scrubObjects: (request) => oss.scrubber.scrub(request),
+    listObjects: (request) => oss.listObjects(request),
+    statObjects: (request) => oss.statObjects(request),
   };
 }
 
@@ -62,14 +66,21 @@ class Oss {
     }
   }
 
-  async resizeObject(request: OssRequest<"resizeObject">): Promise<OssReply<"resizeObject">> {
-    const { object, lengthBytes, extend, epoch } = request;
+  async resizeObject(
+    request: OssRequest<"resizeObject">,
+    { unreadMs }: Call,
+  ): Promise<OssReply<"resizeObject">> {
+    const { object, lengthBytes, extend, epoch, existingBytes = 0 } = request;
     const { objects, damaged, epochs } = this.#context;
     await epochs.mapOf(epoch);
     await this.#order.inTurn(
-      request,
+      { ...request, unreadMs },
       wholeObject,
-      (here) => here(() => objects.resize(object, lengthBytes, extend ? "extend" : "cut")),
+      (here) =>
+        here(async () => {
+          if (extend) await requireExisting(objects, object, Math.min(lengthBytes, existingBytes));
+          await objects.resize(object, lengthBytes, extend ? "extend" : "cut");
+        }),
     );
     if (!extend) damaged.cut(object, lengthBytes);
     return { verifier: objects.writeVerifier };
@@ -100,6 +111,28 @@ class Oss {
     const lengthBytes = await objects.stat(object);
     if (lengthBytes === undefined) throw missingObject("stat", { object, targetIndex });
     return { lengthBytes };
+  }
+
+  async listObjects({ after, limit }: OssRequest<"listObjects">) {
+    if (after !== undefined) inodeOf(after);
+    return { objects: await this.#context.objects.list(after, limit) };
+  }
+
+  async statObjects({ objects }: OssRequest<"statObjects">) {
+    for (const object of objects) inodeOf(object);
+    const lengthsBytes: (number | null)[] = [];
+    for (const object of objects) lengthsBytes.push(await this.#lengthOf(object));
+    return { lengthsBytes };
+  }
+
+  /** Null where nobody can read the object: it does not exist, or the disk has failed it. */
+  async #lengthOf(object: ObjectId): Promise<number | null> {
+    try {
+      return await this.#context.objects.stat(object) ?? null;
+    } catch (error) {
+      if (isRustreError(error, "EIO")) return null;
+      throw error;
+    }
   }
 
   async destroyInodes({ inodes }: OssRequest<"destroyInodes">) {

@@ -7,12 +7,14 @@
 //
 //   offset bytes
 //        0     4  magic "RSJL"
-//        4     4  format, 1
+//        4     4  format, 2
 //        8     8  number of the segment
 //       16     8  LSN of its first record
 //       24     4  nonce: no bytes of a client look like a record of this segment
 //       28     4  CRC32C of bytes 0 to 28
-//       32    32  all of that once more: without it nobody could tell what follows
+//       32  4064  zeros
+//     4096    32  bytes 0 to 32 once more: without them nobody could tell what follows, and a disk
+//                 that damages a block damages 4 KiB
 //
 // The scheme is that of write-ahead logs with redo only, as in ARIES (Mohan et al., 1992).
 
@@ -31,10 +33,11 @@ import {
 import { SharedSync } from "./shared_sync.ts";
 
 export const segmentMagic = 0x4c4a_5352;
-export const segmentFormat = 1;
-/** Of the header, which is there twice. */
+export const segmentFormat = 2;
+/** Of the header, which is there twice: in two blocks of the disk. */
 export const headerCopyBytes = 32;
-export const segmentHeaderBytes = 2 * headerCopyBytes;
+export const headerCopiesAt = [0, 4096] as const;
+export const segmentHeaderBytes = headerCopiesAt[1] + headerCopyBytes;
 /** Data up to this is copied next to its record, so that one write takes both. */
 const inlineBytesMax = 64 * 1024;
 
@@ -74,6 +77,8 @@ export interface JournalOptions {
   readonly nextLsn: Lsn;
   /** Of the first segment that is made: higher than those that are there. */
   readonly nextSegment: number;
+  /** Is told when a sync has failed. */
+  readonly noteFailure?: () => Promise<void>;
 }
 
 export class Journal {
@@ -167,6 +172,7 @@ export class Journal {
     } catch (error) {
       // The system may have dropped what it could not write, and call the next sync a success.
       this.#syncFailure = error;
+      await this.#options.noteFailure?.();
       throw error;
     }
     this.#durableLsn = lsn;
@@ -286,7 +292,6 @@ function segmentHeader(
   view.setUint32(24, nonce, true);
   view.setUint32(28, crc32c(header.subarray(0, 28)), true);
   const both = new Uint8Array(segmentHeaderBytes);
-  both.set(header);
-  both.set(header, headerCopyBytes);
+  for (const position of headerCopiesAt) both.set(header, position);
   return both;
 }

@@ -5,6 +5,7 @@ import { crc32c } from "@node-rs/crc32";
 import { RustreError } from "../shared/errors.ts";
 import type { Files, OpenFile } from "./files.ts";
 import {
+  headerCopiesAt,
   headerCopyBytes,
   type Segment,
   segmentFormat,
@@ -62,10 +63,15 @@ export class JournalReader {
     this.#directory = directory;
     this.#paths = numbers.map((number) => segmentPath(directory, number));
     this.nextSegment = (numbers.at(-1) ?? 0) + 1;
-    // One without a header holds nothing: a crash came before that was on disk.
-    this.#segments = numbers.flatMap((number) => openSegment(files, directory, number) ?? []);
+    const segments: Segment[] = [];
+    this.#segments = segments;
     try {
-      const found = this.#segments.map(readSegment);
+      for (const number of numbers) {
+        const segment = openSegment(files, directory, number);
+        // One without a header holds nothing: a crash came before that was on disk.
+        if (segment) segments.push(segment);
+      }
+      const found = segments.map(readSegment);
       const needed = neededFrom(found);
       this.records = inSequence(found, needed);
       this.nextLsn = Math.max(needed, (this.records.at(-1)?.lsn ?? 0) + 1);
@@ -152,35 +158,41 @@ function inSequence(found: readonly ReadSegment[], needed: Lsn): FoundRecord[] {
   return records;
 }
 
+type Header = Pick<Segment, "firstLsn" | "nonce">;
+
 function openSegment(files: Files, directory: string, number: number): Segment | undefined {
   const path = segmentPath(directory, number);
   const file = files.open(path);
   if (!file) return undefined;
-  const header = readHeader(file, number);
-  if (header) return { path, file, ...header, endBytes: segmentHeaderBytes };
-  file.close();
+  let header: Header | undefined;
+  try {
+    for (const position of headerCopiesAt) header ??= readHeader({ file, path }, number, position);
+    if (header) return { path, file, ...header, endBytes: segmentHeaderBytes };
+  } finally {
+    if (!header) file.close();
+  }
   return undefined;
 }
 
+/** One copy, `undefined` where it is damaged or of another segment. Throws on another format. */
 function readHeader(
-  file: OpenFile,
-  number: number,
-): Pick<Segment, "firstLsn" | "nonce"> | undefined {
-  return readHeaderAt(file, number, 0) ?? readHeaderAt(file, number, headerCopyBytes);
-}
-
-function readHeaderAt(
-  file: OpenFile,
+  { file, path }: Pick<Segment, "file" | "path">,
   number: number,
   positionBytes: number,
-): Pick<Segment, "firstLsn" | "nonce"> | undefined {
+): Header | undefined {
   const header = new Uint8Array(headerCopyBytes);
   if (!readFully(file, header, positionBytes)) return undefined;
   const view = new DataView(header.buffer);
-  if (view.getUint32(28, true) !== crc32c(header.subarray(0, 28))) return undefined;
-  const isOurs = view.getUint32(0, true) === segmentMagic &&
-    view.getUint32(4, true) === segmentFormat && getNumber(view, 8) === number;
-  return isOurs ? { firstLsn: getNumber(view, 16), nonce: view.getUint32(24, true) } : undefined;
+  const isWhole = view.getUint32(0, true) === segmentMagic &&
+    view.getUint32(28, true) === crc32c(header.subarray(0, 28));
+  if (!isWhole) return undefined;
+  const format = view.getUint32(4, true);
+  if (format !== segmentFormat) {
+    const reason = `it has format ${format}, this version knows only ${segmentFormat}`;
+    throw new RustreError("STORE_FORMAT", `Cannot read the journal "${path}": ${reason}`);
+  }
+  if (getNumber(view, 8) !== number) return undefined;
+  return { firstLsn: getNumber(view, 16), nonce: view.getUint32(24, true) };
 }
 
 function readSegment(segment: Segment): ReadSegment {
@@ -193,7 +205,7 @@ function readSegment(segment: Segment): ReadSegment {
     records.push({ ...found.decoded, segment });
   }
   let laterDurableLsn = 0;
-  for (const position of magicPositions(segment.file, segment.endBytes)) {
+  for (const position of magicPositions(segment)) {
     const later = readRecord(segment, position, buffer);
     if (later) laterDurableLsn = Math.max(laterDurableLsn, later.decoded.durableLsn);
   }
@@ -202,15 +214,16 @@ function readSegment(segment: Segment): ReadSegment {
 
 const windowBytes = 256 * 1024;
 
-/** Where records may begin, from `start` on. */
-function* magicPositions(file: OpenFile, start: number): Generator<number> {
+/** Where records may begin, behind those that were read. */
+function* magicPositions({ file, nonce, endBytes: start }: Segment): Generator<number> {
+  const magic = recordMagic(nonce);
   const window = new Uint8Array(windowBytes);
   const view = new DataView(window.buffer);
   for (let position = start; position < file.lengthBytes; position += windowBytes) {
     window.fill(0);
     readFully(file, window, position);
     for (let offset = 0; offset < windowBytes; offset += recordAlignmentBytes) {
-      if (view.getUint32(offset, true) === recordMagic) yield position + offset;
+      if (view.getUint32(offset, true) === magic) yield position + offset;
     }
   }
 }
@@ -222,7 +235,7 @@ function readRecord(
 ): { decoded: DecodedRecord; takenBytes: number } | undefined {
   const head = buffer.subarray(0, recordHeaderBytes);
   if (!readFully(file, head, positionBytes)) return undefined;
-  const length = claimedLength(head);
+  const length = claimedLength(head, nonce);
   if (length === undefined) return undefined;
   const bytes = buffer.subarray(0, length);
   if (!readFully(file, bytes, positionBytes)) return undefined;

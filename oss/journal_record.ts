@@ -1,7 +1,7 @@
 // The records of an OST's journal, down to the byte; journal.ts has the files they are in.
 //
 //   offset bytes
-//        0     4  magic "RSJR"
+//        0     4  magic: "RSJR" as a number, exclusive or the segment's nonce
 //        4     4  length of the record without its padding
 //        8     4  CRC32C of all that follows, begun with the segment's nonce
 //       12     1  kind, see below
@@ -60,7 +60,7 @@ export interface DataAt {
   readonly lengthBytes: number;
 }
 
-export const recordMagic = 0x524a_5352;
+const magic = 0x524a_5352;
 export const recordHeaderBytes = 64;
 export const recordAlignmentBytes = 8;
 const kinds = ["write", "fill", "confirm", "cut", "extend", "remove", "checkpoint"] as const;
@@ -106,7 +106,7 @@ export function encodeRecordHead(
   const head = new Uint8Array(recordHeaderBytes + 4 * checksums.length);
   const view = new DataView(head.buffer);
   assert(head.length + data.length <= recordBytesMax, "a journal record over the limit");
-  view.setUint32(0, recordMagic, true);
+  view.setUint32(0, recordMagic(stamp.nonce), true);
   view.setUint32(4, head.length + data.length, true);
   view.setUint8(12, kinds.indexOf(kind));
   view.setUint16(14, fillerBytes, true);
@@ -128,10 +128,20 @@ export function paddingBytes(lengthBytes: number): number {
   return (recordAlignmentBytes - lengthBytes % recordAlignmentBytes) % recordAlignmentBytes;
 }
 
+/**
+ * What a record of a segment begins with. Of a client's bytes, which may be full of what any record
+ * begins with, none is even looked at.
+ */
+export function recordMagic(nonce: number): number {
+  return (magic ^ nonce) >>> 0;
+}
+
 /** The length that a record's first 8 bytes claim; `undefined` where they begin none. */
-export function claimedLength(bytes: Uint8Array): number | undefined {
+export function claimedLength(bytes: Uint8Array, nonce: number): number | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length < recordHeaderBytes || view.getUint32(0, true) !== recordMagic) return undefined;
+  if (bytes.length < recordHeaderBytes || view.getUint32(0, true) !== recordMagic(nonce)) {
+    return undefined;
+  }
   const length = view.getUint32(4, true);
   return length >= recordHeaderBytes && length <= recordBytesMax ? length : undefined;
 }

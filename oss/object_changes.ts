@@ -21,6 +21,8 @@ export interface ChangeParts {
   /** Opens the file of an object that has none yet, making it where it does not exist. */
   openFile(object: StoredObject): OpenFile;
   readonly fileWrites: FileWrites;
+  /** Is told how many bytes a fill had. */
+  noteFill(bytes: number): void;
 }
 
 /** Makes the object, if it does not exist. */
@@ -98,9 +100,15 @@ async function fill(
   const hadMore = open.fileBytes > endBytes;
   // Before the first byte: a write that fails half-way leaves some.
   open.fileBytes = Math.max(open.fileBytes, endBytes);
-  await parts.fileWrites.write(file, bytes, offsetBytes);
-  // What an earlier write left there must not become the end of this block.
-  if (hadMore && padding.length > 0) await parts.fileWrites.write(file, padding, endBytes);
+  open.fillsUnderWay++;
+  try {
+    await parts.fileWrites.write(file, bytes, offsetBytes);
+    // What an earlier write left there must not become the end of this block.
+    if (hadMore && padding.length > 0) await parts.fileWrites.write(file, padding, endBytes);
+  } finally {
+    // What follows happens at once.
+    open.fillsUnderWay--;
+  }
   const ofBlocks = checksums.slice();
   if (padding.length > 0) ofBlocks[ofBlocks.length - 1] = paddedChecksum(bytes);
   const lengthBytes = Math.max(open.lengthBytes, endBytes);
@@ -109,6 +117,7 @@ async function fill(
   open.setChecksums(offsetBytes / blockBytes, ofBlocks);
   open.filledLsn = lsn;
   open.fileVersion++;
+  parts.noteFill(bytes.length);
   happened(open, lsn, lengthBytes);
 }
 
@@ -145,7 +154,7 @@ interface BlockWrite {
   readonly bytes: Uint8Array;
   /** Of every block that is touched, as it is afterwards. */
   readonly checksums: Uint32Array;
-  /** How many of `bytes` follow those that the caller gave. */
+  /** How many of `bytes`, at their end, are zeros that the object does not need. */
   readonly fillerBytes: number;
 }
 
@@ -164,21 +173,61 @@ function wholeBlocks(
   const first = Math.floor(offsetBytes / blockBytes);
   const last = Math.floor((endBytes - 1) / blockBytes);
   const ofBlocks = checksums.slice();
-  let start = offsetBytes;
-  let end = endBytes;
+  const write = new WidenedWrite(offsetBytes, bytes);
   for (const block of first === last ? [first] : [first, last]) {
     const blockStart = block * blockBytes;
-    const blockEnd = blockStart + blockBytes;
-    if (offsetBytes <= blockStart && endBytes >= blockEnd) continue;
+    if (offsetBytes <= blockStart && endBytes >= blockStart + blockBytes) continue;
     const merged = mergedBlock(open, block, { offsetBytes, bytes }, targetIndex);
     ofBlocks[block - first] = checksumOf(merged);
-    if (open.checksumAt(block) !== noChecksum) continue;
-    start = Math.min(start, blockStart);
-    end = Math.max(end, blockEnd);
+    const isNew = open.checksumAt(block) === noChecksum;
+    if (isNew) write.widen(blockStart, merged, endBytes);
+    else if (isCrowded(open, block)) write.widen(blockStart, merged, open.lengthBytes);
   }
-  const fillerBytes = end - endBytes;
-  const whole = padded(bytes, offsetBytes - start, fillerBytes);
-  return { offsetBytes: start, bytes: whole, checksums: ofBlocks, fillerBytes };
+  return { ...write.whole(), checksums: ofBlocks };
+}
+
+/**
+ * Whether a block consists of so many parts in the journal that it should be written whole: each of
+ * its readers has to gather them. Not where a fill may yet be lost in a crash, as a whole: the record
+ * would keep a part of it.
+ */
+function isCrowded(open: StoredObject, block: number): boolean {
+  return open.pendingAt(block) >= limits.blockPartsMax && open.confirmedLsn >= open.filledLsn;
+}
+
+/** A write with whole blocks at its edges. */
+class WidenedWrite {
+  #startBytes: number;
+  #endBytes: number;
+  /** From where on there are only zeros. */
+  #contentEndBytes: number;
+  readonly #parts: { offsetBytes: number; bytes: Uint8Array }[];
+
+  constructor(offsetBytes: number, bytes: Uint8Array) {
+    this.#startBytes = offsetBytes;
+    this.#endBytes = this.#contentEndBytes = offsetBytes + bytes.length;
+    this.#parts = [{ offsetBytes, bytes }];
+  }
+
+  /** `block`: as it is afterwards; it counts up to `contentEndBytes`, behind which it has zeros. */
+  widen(blockStart: number, block: Uint8Array, contentEndBytes: number): void {
+    this.#parts.push({ offsetBytes: blockStart, bytes: block });
+    const blockEnd = blockStart + block.length;
+    this.#startBytes = Math.min(this.#startBytes, blockStart);
+    if (blockEnd <= this.#endBytes) return;
+    this.#contentEndBytes = Math.max(this.#endBytes, Math.min(blockEnd, contentEndBytes));
+    this.#endBytes = blockEnd;
+  }
+
+  whole(): Omit<BlockWrite, "checksums"> {
+    const [{ bytes: ofCaller } = { bytes: new Uint8Array(0) }] = this.#parts;
+    const offsetBytes = this.#startBytes;
+    const fillerBytes = this.#endBytes - this.#contentEndBytes;
+    if (this.#parts.length === 1) return { offsetBytes, bytes: ofCaller, fillerBytes };
+    const bytes = new Uint8Array(this.#endBytes - offsetBytes);
+    for (const part of this.#parts) bytes.set(part.bytes, part.offsetBytes - offsetBytes);
+    return { offsetBytes, bytes, fillerBytes };
+  }
 }
 
 function mergedBlock(
@@ -210,13 +259,6 @@ function oldBytes(
   if (old) return old;
   const reason = "a part of a block cannot be written while the rest is damaged";
   throw corruptBytes({ object: open.object, targetIndex }, blockStart, reason);
-}
-
-function padded(bytes: Uint8Array, before: number, behind: number): Uint8Array {
-  if (before === 0 && behind === 0) return bytes;
-  const whole = new Uint8Array(before + bytes.length + behind);
-  whole.set(bytes, before);
-  return whole;
 }
 
 /** The object is brought up to date with a record. */

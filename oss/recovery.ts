@@ -28,6 +28,8 @@ export interface RecoveryParts {
   suspect(ino: number): void;
   /** Deletes every object of some inodes, and forgets those that are open. */
   remove(inodes: ReadonlySet<number>): Promise<void>;
+  /** Is told when a sync of the store's own journal has failed. */
+  noteFailure(): Promise<void>;
   /** Takes the journal into use. */
   use(journal: Journal): void;
   /** Brings every open object to disk, and every change of directories. */
@@ -43,7 +45,8 @@ export async function recoverJournals(parts: RecoveryParts): Promise<void> {
     // What a process that was killed has left may be in the system's cache alone.
     for (const reader of readers) await reader.sync();
     const { nextLsn, nextSegment } = own;
-    const journal = new Journal({ files, directory, random, nextLsn, nextSegment });
+    const noteFailure = () => parts.noteFailure();
+    const journal = new Journal({ files, directory, random, nextLsn, nextSegment, noteFailure });
     parts.use(journal);
     await new Replay(parts, readers).run();
     await parts.checkpoint();

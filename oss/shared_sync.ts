@@ -27,6 +27,11 @@ export class SharedSync {
     return this.#next = this.#running.then(start, start);
   }
 
+  /** As if a run had failed: somebody else was told of a failure that may concern this one. */
+  fail(error: unknown): void {
+    this.#failure ??= error;
+  }
+
   async #start(): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     this.#running = this.#runOnce();

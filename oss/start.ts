@@ -64,6 +64,9 @@ export async function startOss(options: OssOptions): Promise<RunningOss> {
   const { clusterId, clusterName } = await maps.waitForMap(options.signal);
   const { nodeId, objects } = await storage.open({ clusterId, clusterName, targetIndex });
   started.use(objects);
+  // Which inodes were destroyed, and what else it refused, it has forgotten. So it serves nothing
+  // that was sent before now.
+  await maps.waitForNewEpoch(options.signal);
 
   const { transport } = environment;
   const worker = options.worker && started.use(new OssWorker(transport, options.worker));

@@ -2,19 +2,14 @@
 // that are in the journal and not yet in the file. Answers what the object's bytes are; who changes
 // it is object_changes.ts and checkpoint.ts.
 
-import { assert } from "../shared/assert.ts";
 import { blockBytes, checksumOf, noChecksum } from "../shared/checksums.ts";
 import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
 import type { OpenFile } from "./files.ts";
 import type { JournalBytes } from "./journal.ts";
 import type { Lsn } from "./journal_record.ts";
+import { type PendingChange, PendingChanges } from "./pending_changes.ts";
 import { SharedSync } from "./shared_sync.ts";
-
-/** A change that the object's file does not have yet. */
-export type PendingChange =
-  | { kind: "write"; lsn: Lsn; offsetBytes: number; bytes: JournalBytes }
-  | { kind: "cut"; lsn: Lsn; lengthBytes: number };
 
 /** What a checkpoint brings to disk: an object as it is at one moment. */
 export interface ObjectSnapshot {
@@ -23,7 +18,9 @@ export interface ObjectSnapshot {
   readonly filledLsn: Lsn;
   readonly lengthBytes: number;
   readonly checksums: Uint32Array<ArrayBuffer>;
+  /** What its file needs of the changes that it does not have yet, and how many these are. */
   readonly pending: readonly PendingChange[];
+  readonly pendingCount: number;
 }
 
 export class StoredObject {
@@ -40,6 +37,8 @@ export class StoredObject {
   appliedLsn: Lsn = 0;
   filledLsn: Lsn = 0;
   confirmedLsn: Lsn = 0;
+  /** Fills that have begun to write and have no record yet. */
+  fillsUnderWay = 0;
   /** Operations under way, which need the descriptor. */
   users = 0;
   /** What it counts for in the store's totals; `undefined` where it does not. */
@@ -49,7 +48,7 @@ export class StoredObject {
   /** Changes whenever bytes of the file come to mean something else. */
   fileVersion = 0;
   readonly #sync = new SharedSync(() => this.file?.sync() ?? Promise.resolve());
-  #pending: PendingChange[] = [];
+  readonly #pending = new PendingChanges();
   #checksums = new Uint32Array(1);
 
   constructor(object: ObjectId) {
@@ -61,12 +60,13 @@ export class StoredObject {
     return this.lastLsn > this.appliedLsn;
   }
 
-  get pending(): readonly PendingChange[] {
-    return this.#pending;
+  get hasPendingCut(): boolean {
+    return this.#pending.hasCut;
   }
 
-  get hasPendingCut(): boolean {
-    return this.#pending.some(({ kind }) => kind === "cut");
+  /** How many changes have to be laid over the file's bytes of a block. */
+  pendingAt(block: number): number {
+    return this.#pending.countAt(block);
   }
 
   // ── checksums ────────────────────────────────────────────────────────────────────────────────
@@ -101,13 +101,10 @@ export class StoredObject {
     if (!this.file || endBytes > this.fileBytes) return false;
     const end = Math.ceil(endBytes / blockBytes);
     for (let block = Math.floor(offsetBytes / blockBytes); block < end; block++) {
-      if (this.checksumAt(block) === noChecksum) return false;
+      const isAbsent = this.checksumAt(block) === noChecksum;
+      if (isAbsent || this.#pending.countAt(block) > 0) return false;
     }
-    return !this.#pending.some((change) =>
-      change.kind === "cut" ||
-      (change.offsetBytes < endBytes &&
-        offsetBytes < change.offsetBytes + change.bytes.lengthBytes)
-    );
+    return true;
   }
 
   // ── changes ──────────────────────────────────────────────────────────────────────────────────
@@ -125,12 +122,12 @@ export class StoredObject {
   }
 
   addPendingWrite(lsn: Lsn, offsetBytes: number, bytes: JournalBytes): void {
-    this.#pending.push({ kind: "write", lsn, offsetBytes, bytes });
+    this.#pending.addWrite({ kind: "write", lsn, offsetBytes, bytes });
   }
 
   /** Forgets the blocks behind the new end, and what the block that it is in has behind it. */
   cut(lsn: Lsn, lengthBytes: number): void {
-    this.#pending.push({ kind: "cut", lsn, lengthBytes });
+    this.#pending.addCut({ kind: "cut", lsn, lengthBytes });
     this.#checksums.fill(noChecksum, Math.ceil(lengthBytes / blockBytes));
     this.lengthBytes = lengthBytes;
   }
@@ -145,14 +142,14 @@ export class StoredObject {
       filledLsn: this.filledLsn,
       lengthBytes: this.lengthBytes,
       checksums,
-      pending: [...this.#pending],
+      pending: this.#pending.needed(),
+      pendingCount: this.#pending.count,
     };
   }
 
   /** What a snapshot has is in the file and beside it. */
   applied(snapshot: ObjectSnapshot): void {
-    assert(snapshot.pending.every((change, index) => change === this.#pending[index]), "in order");
-    this.#pending = this.#pending.slice(snapshot.pending.length);
+    this.#pending.dropFirst(snapshot.pendingCount);
     this.appliedLsn = snapshot.lsn;
     this.fileVersion++;
   }
@@ -190,10 +187,7 @@ export class StoredObject {
   }
 
   #layOver(into: Uint8Array, offsetBytes: number): void {
-    for (const change of this.#pending) {
-      if (change.kind === "cut") into.fill(0, Math.max(0, change.lengthBytes - offsetBytes));
-      else copyPart(change.bytes, change.offsetBytes, into, offsetBytes);
-    }
+    this.#pending.layOver(into, offsetBytes);
     this.#clearAbsent(into, offsetBytes);
     into.fill(0, Math.max(0, this.lengthBytes - offsetBytes));
   }
@@ -225,6 +219,14 @@ export class StoredObject {
     return this.#sync.request();
   }
 
+  /**
+   * To be called when a sync of the file, made for something else, has failed: the system tells so
+   * once, so that {@link syncFile} would find nothing wrong with what fills have put there.
+   */
+  syncFailed(error: unknown): void {
+    if (this.fillsUnderWay > 0 || this.filledLsn > this.confirmedLsn) this.#sync.fail(error);
+  }
+
   /** Gives the file back when nobody needs it; the object must be out of the cache. */
   closeFile(): void {
     this.file?.close();
@@ -241,22 +243,4 @@ async function readUpTo(file: OpenFile, into: Uint8Array, offsetBytes: number): 
     done += count;
   }
   return done;
-}
-
-/** Copies what a write of the journal has of `into`, whose first byte is at `offsetBytes`. */
-function copyPart(
-  { segment, positionBytes, lengthBytes }: JournalBytes,
-  writtenAtBytes: number,
-  into: Uint8Array,
-  offsetBytes: number,
-): void {
-  const start = Math.max(offsetBytes, writtenAtBytes);
-  const end = Math.min(offsetBytes + into.length, writtenAtBytes + lengthBytes);
-  let done = start;
-  while (done < end) {
-    const part = into.subarray(done - offsetBytes, end - offsetBytes);
-    const count = segment.file.readSync(part, positionBytes + done - writtenAtBytes);
-    if (count === 0) throw new Error("the journal has lost bytes");
-    done += count;
-  }
 }

@@ -5,8 +5,10 @@ import { blockBytes, decodeChecksums, partCount } from "../shared/checksums.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Target } from "../shared/model.ts";
+import type { Call } from "../shared/rpc/service.ts";
 import { wholeBlocks } from "./block_ranges.ts";
 import type { ChangeOrder } from "./change_order.ts";
+import { requireExisting } from "./existing_bytes.ts";
 import type { OssContext, OssReply, OssRequest } from "./context.ts";
 import type { Repairs } from "./repairs.ts";
 
@@ -17,6 +19,7 @@ interface Write {
   readonly payload: Uint8Array;
   readonly checksums: Uint32Array;
   readonly replicas: readonly Target[];
+  readonly unreadMs: number;
 }
 
 /** Runs a step that changes the object on this OST. */
@@ -33,12 +36,15 @@ export class Writes {
     this.#repairs = repairs;
   }
 
-  async writeObject(request: WriteRequest, payload: Uint8Array): Promise<OssReply<"writeObject">> {
+  async writeObject(
+    request: WriteRequest,
+    { payload, unreadMs }: Pick<Call, "payload" | "unreadMs">,
+  ): Promise<OssReply<"writeObject">> {
     checkRange(request, payload);
     const checksums = checksumsOf(request, payload);
     const { replication, epochs } = this.#context;
     const replicas = replication.replicasOf(request, await epochs.mapOf(request.epoch));
-    const write = { request, payload, checksums, replicas };
+    const write = { request, payload, checksums, replicas, unreadMs };
     try {
       return await this.#inTurn(write);
     } catch (error) {
@@ -53,9 +59,9 @@ export class Writes {
    * has one checksum, is then written in the same order everywhere.
    */
   async #inTurn(write: Write): Promise<OssReply<"writeObject">> {
-    const { request, payload } = write;
+    const { request, payload, unreadMs } = write;
     const range = wholeBlocks(request.offsetBytes, payload.length);
-    const verifiers = await this.#order.inTurn(request, range, (here) => {
+    const verifiers = await this.#order.inTurn({ ...request, unreadMs }, range, (here) => {
       return this.#writeAndForward(write, here);
     });
     return { verifiers };
@@ -78,8 +84,9 @@ export class Writes {
   }
 
   async #writeHere({ request, payload, checksums }: Write): Promise<void> {
-    const { object, offsetBytes } = request;
+    const { object, offsetBytes, existingBytes = 0 } = request;
     const { objects, damaged } = this.#context;
+    await requireExisting(objects, object, Math.min(offsetBytes, existingBytes));
     try {
       await objects.write(object, offsetBytes, payload, checksums);
     } catch (error) {

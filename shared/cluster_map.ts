@@ -97,6 +97,37 @@ export class ClusterMapCache implements AsyncDisposable {
     return signal ? withSignal(this.#refreshing, signal) : this.#refreshing;
   }
 
+  /**
+   * Raises the epoch, and has our map be of it when it resolves. Whatever an OST is sent from then on
+   * by whoever knows this epoch makes it refuse all that was sent before by an older one, however
+   * late that arrives.
+   */
+  async raiseEpoch(signal?: AbortSignal): Promise<void> {
+    const { epoch } = await this.callMgs("raiseEpoch", {}, signal);
+    // A refresh that is under way may have begun before; the next one not.
+    for (let count = 0; count < 2 && !this.#knows(epoch); count++) await this.refresh(signal);
+    if (this.#knows(epoch)) return;
+    const message = `Cannot fetch the cluster map of epoch ${epoch}: the mgs gives an older one`;
+    throw new RustreError("STALE_MAP", message);
+  }
+
+  #knows(epoch: number): boolean {
+    return this.#map !== undefined && this.#map.epoch >= epoch;
+  }
+
+  /** {@link raiseEpoch} for a server that starts: it waits for an mgs however long that takes. */
+  async waitForNewEpoch(signal?: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        return await this.raiseEpoch(signal);
+      } catch (error) {
+        if (!isRustreError(error) || error.retry === "never" || signal?.aborted) throw error;
+        this.#options.log.debug("Still waiting for a new epoch", { reason: error.message });
+      }
+      await sleep(this.#options.environment.clock, limits.registerIntervalMs, signal);
+    }
+  }
+
   /** Somebody knows a map of `epoch`: fetches it in the background where ours is older. */
   noticeEpoch(epoch: number): void {
     if (this.#map && this.#map.epoch < epoch) void this.#refreshInBackground();

@@ -83,6 +83,7 @@ const errorTable = {
   STORE_FAILED: kind(1205, 5, "the store failed", "later", "unknown"),
   STORE_FORMAT: kind(1206, 22, "the store holds something that is not rustre's"),
   LEASE_LOST: kind(1207, 11, "another process has taken over this job"),
+  STORE_BUSY: kind(1208, 11, "the store cannot take the transaction now", "later"),
 
   // 1300: sessions and replays
   SESSION_OVER: kind(1300, 116, "the client's lease is over"),

@@ -63,6 +63,8 @@ export const limits = {
   requestsPerConnectionMax: 128,
   /** Bytes of payload of one connection that a server holds at once; more wait unread. */
   payloadBytesPerConnectionMax: 32 * MiB,
+  /** A server that had no room to read a connection for so long knows that what it reads is old. */
+  unreadMs: 1_000,
   /** Bytes of replies that wait for a peer to read them before its next request is read. */
   replyQueueBytesMax: 4 * MiB,
   /** Bytes of payload that a server holds at once for all its clients. */
@@ -96,6 +98,10 @@ export const limits = {
   frameTimeoutMs: 30_000,
   /** Connections that one client keeps to one server. */
   connectionsPerServerMax: 2,
+  /** Lost connections that one hello takes the place of. */
+  replacedConnectionsMax: 64,
+  /** For so long a request may still arrive on a lost connection: TCP gives up about then. */
+  lateRequestMs: 900_000,
   /** Requests that one client has under way at one server; more wait in the client. */
   requestsPerServerMax: 256,
   /** After an accept that failed, as with too many open files, before the next one. */
@@ -105,6 +111,13 @@ export const limits = {
   callTimeoutMs: 10_000,
   /** A whole operation of the client with all its tries. */
   operationTimeoutMs: 15_000,
+  /**
+   * One try at an mds while there is another one: of a machine that has vanished nothing else tells.
+   * A request that only takes long is recognised at the other one.
+   */
+  mdsTryMs: 1_000,
+  /** An mds that failed is not asked first for so long; by then the map tells. */
+  mdsAvoidMs: 3_000,
   /** A read from one replica while there is another one. */
   replicaTimeoutMs: 3_000,
   /** The farewell of a client that ends; the lease does the same a little later. */
@@ -132,6 +145,12 @@ export const limits = {
   /** Tries of one transaction before its CONFLICT reaches the caller. */
   transactionAttemptsMax: 64,
   transactionRetryDelayMaxMs: 200,
+
+  // ── the FoundationDB store ───────────────────────────────────────────────────────────────────
+  /** Between two tries to reach a database that does not answer, beside what a try takes. */
+  storeWaitMs: 1_000,
+  /** Transaction objects that are kept to be used again. */
+  storeIdleTransactionsMax: 256,
 
   // ── the sqlite store ─────────────────────────────────────────────────────────────────────────
   /** How long opening waits for another process that is just making or closing the same file. */
@@ -170,9 +189,17 @@ export const limits = {
   unregisterTimeoutMs: 1_000,
   /** An mds or mgs that is down for so long is forgotten. */
   serverForgetMs: 600_000,
-  /** The lease under which one mgs probes and one mds collects. */
-  leaseMs: 5_000,
+  /**
+   * The lease under which one mgs probes and one mds collects. Whoever waits for it sees that it is
+   * over at most two watches later: well within five seconds of its holder's death.
+   */
+  leaseMs: 3_000,
   leaseRenewMs: 1_000,
+  leaseWatchMs: 500,
+  /** An mgs probes for another one, which waits for the answer as long as for its own probes. */
+  secondProbeTimeoutMs: 600,
+  /** An mgs that is cut off leaves the probes for so long to any other that can see the store. */
+  stepAsideMs: 1_500,
   /** A client's or server's copy of the map is fetched again after so long. */
   mapRefreshMs: 1_000,
   /** The usage of the OSTs in a copy of the map is at most about so old. */
@@ -198,6 +225,8 @@ export const limits = {
   collectBatch: 256,
   /** Objects named in one sync request. */
   objectsPerSyncMax: 1024,
+  /** Objects named in one request that lists or looks up many. */
+  objectsPerListMax: 1024,
   /** Inodes that an oss remembers as destroyed, to refuse writes that were on their way. */
   destroyedInodesRemembered: 65_536,
 
@@ -226,8 +255,15 @@ export const limits = {
   journalSegmentBytes: 16 * MiB,
   /** Bytes in all of its segments at which changes wait for the checkpoint. */
   journalBytesMax: 64 * MiB,
+  /** Writes of parts of a block that the journal has; the next one is of the whole block. */
+  blockPartsMax: 16,
   /** Objects with changes that are in the journal only at which a checkpoint begins. */
   journaledObjectsMax: 1024,
+  /**
+   * Bytes of large new writes at which one begins too: a start has to read those that nobody had
+   * synced, to tell whether they are there.
+   */
+  filledBytesMax: 256 * MiB,
   /** Objects that a checkpoint brings to disk together. */
   checkpointBatch: 256,
   /** How long a change is in the journal only, about: what a start has to read is bounded by it. */
@@ -308,6 +344,37 @@ export const limits = {
   /** `status --watch` */
   statusIntervalMs: 1_000,
 
+  // ── checking and moving a store ──────────────────────────────────────────────────────────────
+  /** Keys that a check of the store reads at a time. */
+  checkPageEntries: 4096,
+  /** Inodes and entries that a check looks into together, when they did not fit on the way. */
+  checkSuspectsMax: 100_000,
+  /** How often it looks again at what changes all the time, before it leaves it undecided. */
+  checkRoundsMax: 10,
+  /** Before it looks again: longer than any clock stands still, which tells changes apart. */
+  checkPauseMs: 50,
+  /** What is read in one transaction to be compared is read within this, or not at all. */
+  checkTransactionMs: 4_000,
+  /** And in so many pages: an engine keeps what a transaction has read. */
+  checkMomentPages: 64,
+  /** Suspects that it reads from the store at once. */
+  checkReadsInFlight: 32,
+  /**
+   * How long it waits for work that is due: a new collector ends no session before it has held its
+   * lease for a session's lease.
+   */
+  checkPatienceMs: 60_000,
+  /** An expired session that is so much older than its lease has been forgotten by all. */
+  checkSessionSlackMs: 300_000,
+  /** Inode numbers that a repair leaves out: 256 mds, or workers of them, may have taken a range. */
+  checkNumbersSkipped: 2 ** 20,
+  /** Entries that a copy of a store reads at a time; the largest values make that 100 MB. */
+  storeCopyPageEntries: 1000,
+  /** Bytes of keys and values that it writes in a transaction, about. */
+  storeCopyBatchBytes: 1 * MiB,
+  /** A line of progress on a terminal is not drawn more often. */
+  progressLineMs: 200,
+
   // ── processes ────────────────────────────────────────────────────────────────────────────────
   /** A configuration file. */
   configurationBytesMax: 64 * KiB,
@@ -357,6 +424,22 @@ assert(
 );
 assert(limits.leaseMs >= 3 * limits.leaseRenewMs, "a lease must survive two lost renewals");
 assert(
+  limits.leaseMs + 2 * limits.leaseWatchMs < 5_000,
+  "a lease must pass on within five seconds of its holder's death",
+);
+assert(
+  limits.leaseWatchMs < limits.leaseRenewMs,
+  "a lease must be watched more often than renewed",
+);
+assert(
+  limits.stepAsideMs > 2 * limits.leaseWatchMs,
+  "another mgs must have seen that the lease is free before it is taken back",
+);
+assert(
+  limits.secondProbeTimeoutMs < limits.probeTimeoutMs,
+  "an mgs must be able to say in time that its own probe was not answered",
+);
+assert(
   limits.sessionLeaseMs >= 3 * limits.sessionRenewMs,
   "a session must survive two lost renewals",
 );
@@ -368,10 +451,31 @@ assert(
   limits.objectsPerSyncMax * 32 < limits.requestBodyBytesMax,
   "the ids of one sync must fit into a request",
 );
+assert(
+  limits.objectsPerListMax * 32 < limits.requestBodyBytesMax,
+  "the ids of one lookup must fit into a request",
+);
+assert(
+  limits.checkTransactionMs < limits.transactionMs,
+  "a check must end its transaction before the store does",
+);
+assert(
+  limits.checkPatienceMs > limits.sessionLeaseMs + limits.leaseMs + 2 * limits.collectIntervalMs,
+  "a check must wait until a new collector has ended what it found",
+);
+assert(
+  limits.storeCopyBatchBytes + limits.valueBytesMax + limits.keyBytesMax <
+    limits.transactionBytesMax / 2,
+  "a batch of a copy must fit into a transaction",
+);
 assert(limits.readdirPageMax <= limits.rangeEntriesMax, "a page must fit into one range read");
 assert(
   limits.changeWaitMs < limits.forwardTimeoutMs,
   "a write must be refused for waiting before its sender stops waiting",
+);
+assert(
+  limits.unreadMs + limits.changeWaitMs < limits.forwardTimeoutMs,
+  "the same where it waited to be read, too",
 );
 assert(
   limits.forwardTimeoutMs < limits.callTimeoutMs,

@@ -4,7 +4,7 @@ import { RustreError } from "../../shared/errors.ts";
 import { fileBytesMax } from "../../shared/layout.ts";
 import type { Attributes } from "../../shared/model.ts";
 import type { MdsRequest, Mutation } from "../context.ts";
-import { attributesOf, putInode, walk, walkToDirectory } from "../inodes.ts";
+import { attributesOf, inOrder, putInode, walk, walkToDirectory } from "../inodes.ts";
 import {
   access,
   isInGroup,
@@ -93,8 +93,10 @@ async function changeSize(
     const most = fileBytesMax(inode.layout);
     throw new RustreError("EFBIG", `a file of this layout has at most ${most} bytes`);
   }
-  await requireNoWriter(mutation, inode.ino);
-  const resized = await truncate(mutation, inode, sizeBytes);
+  const [, resized] = await inOrder([
+    requireNoWriter(mutation, inode.ino),
+    truncate(mutation, inode, sizeBytes),
+  ]);
   return mtimeNs === undefined ? { ...resized, mtimeNs: mutation.nowNs } : resized;
 }
 

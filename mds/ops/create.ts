@@ -14,6 +14,8 @@ import {
   findChild,
   findInode,
   inodeOfChild,
+  inOrder,
+  newDirectoryAttributes,
   putInode,
   walk,
   walkToParent,
@@ -21,7 +23,7 @@ import {
 import { checkName, checkSymlinkTarget, symlinkBytes } from "../names.ts";
 import { newOwnership, requireAddEntry, requireRemoveEntry } from "../permissions.ts";
 import { chooseLayout, mergeWishes } from "../placement.ts";
-import { decodePending, encodePending, type Inode } from "../schema.ts";
+import { type Child, decodePending, encodePending, type Inode } from "../schema.ts";
 
 type Reply = { attributes: Attributes };
 
@@ -31,12 +33,10 @@ async function directoryForNewEntry(
   request: { caller: Caller; directory: { ino: number; path: string }; name: string },
 ): Promise<Inode> {
   const { caller, name } = request;
-  const directory = await walkToParent(mutation, caller, request.directory);
+  const { directory, child } = await walkToParent(mutation, caller, request.directory, name);
   if (name === "." || name === "..") throw new RustreError("EEXIST", "already exists");
   checkName(name);
-  if (await findChild(mutation, directory.ino, name)) {
-    throw new RustreError("EEXIST", "already exists");
-  }
+  if (child) throw new RustreError("EEXIST", "already exists");
   requireAddEntry(directory, caller);
   return directory;
 }
@@ -76,7 +76,7 @@ export async function mkdir(
   });
   addInode(mutation, inode);
   addEntry(mutation, directory.ino, request.name, inode);
-  return { attributes: await attributesOf(mutation, inode) };
+  return { attributes: newDirectoryAttributes(inode) };
 }
 
 export async function symlink(
@@ -143,23 +143,24 @@ async function directoryForReplacement(
   if (!request.pending) {
     throw new RustreError("EINVAL", "only a pending create replaces a file");
   }
-  const directory = await walkToParent(mutation, request.caller, request.directory);
-  checkName(request.name);
-  await replaceable(mutation, directory, request);
+  const { caller, name } = request;
+  const { directory, child } = await walkToParent(mutation, caller, request.directory, name);
+  checkName(name);
+  await replaceable(mutation, { directory, child }, request);
   return directory;
 }
 
-/** What `name` leads to if it may be replaced by a file, `undefined` if it is free. */
+/** What an entry leads to if a file with `replace` may replace it, `undefined` if there is none. */
 async function replaceable(
   mutation: Mutation,
-  directory: Inode,
-  { caller, name }: { caller: Caller; name: string },
+  { directory, child }: { directory: Inode; child: Child | undefined },
+  { caller, replace }: { caller: Caller; replace: boolean },
 ): Promise<Inode | undefined> {
-  const child = await findChild(mutation, directory.ino, name);
   if (!child) {
     requireAddEntry(directory, caller);
     return undefined;
   }
+  if (!replace) throw new RustreError("EEXIST", "already exists");
   if (child.type === "directory") throw new RustreError("EISDIR", "is a directory");
   const inode = await inodeOfChild(mutation, child);
   requireRemoveEntry(directory, inode, caller);
@@ -173,13 +174,14 @@ export async function commit(mutation: Mutation, request: MdsRequest<"commit">):
   const value = await transaction.get(key);
   if (!value) throw new RustreError("ENOENT", "the create was not pending any more");
   const pending = decodePending(value);
-  const directory = await findInode(mutation, pending.parent);
+  const [directory, child] = await Promise.all([
+    findInode(mutation, pending.parent),
+    findChild(mutation, pending.parent, pending.name),
+  ]);
   if (!directory) throw new RustreError("ENOENT", "the directory was removed meanwhile");
-  const replaced = await replaceable(mutation, directory, {
-    caller: request.caller,
-    name: pending.name,
-  });
-  if (replaced && !pending.replace) throw new RustreError("EEXIST", "already exists");
+  const { caller } = request;
+  const { replace } = pending;
+  const replaced = await replaceable(mutation, { directory, child }, { caller, replace });
   if (replaced) dropLink(mutation, replaced);
   checkSizes(pending.inode, request);
   const inode = {
@@ -230,8 +232,10 @@ export async function abort(
 }
 
 export async function link(mutation: Mutation, request: MdsRequest<"link">): Promise<Reply> {
-  const source = await walk(mutation, request.caller, request.source, { follow: false });
-  const directory = await directoryForNewEntry(mutation, request);
+  const [source, directory] = await inOrder([
+    walk(mutation, request.caller, request.source, { follow: false }),
+    directoryForNewEntry(mutation, request),
+  ]);
   if (source.type === "directory") {
     throw new RustreError("EPERM", "a directory has no hard links");
   }

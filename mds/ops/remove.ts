@@ -5,10 +5,10 @@ import type { MdsRequest, Mutation } from "../context.ts";
 import {
   dropDirectory,
   dropLink,
-  getChild,
   inodeOfChild,
   isEmptyDirectory,
   removeEntry,
+  requireChild,
   walkToParent,
 } from "../inodes.ts";
 import { checkName } from "../names.ts";
@@ -22,9 +22,9 @@ async function entryToRemove(
   mutation: Mutation,
   { caller, directory: place, name }: MdsRequest<"unlink" | "rmdir">,
 ): Promise<{ directory: Inode; child: Child; inode: Inode }> {
-  const directory = await walkToParent(mutation, caller, place);
+  const { directory, child: found } = await walkToParent(mutation, caller, place, name);
   checkName(name);
-  const child = await getChild(mutation, directory.ino, name);
+  const child = requireChild(found);
   const inode = await inodeOfChild(mutation, child);
   requireRemoveEntry(directory, inode, caller);
   return { directory, child, inode };

@@ -8,13 +8,13 @@ import {
   addEntry,
   dropDirectory,
   dropLink,
-  findChild,
-  getChild,
   getInode,
   inodeOfChild,
+  inOrder,
   isEmptyDirectory,
   putInode,
   removeEntry,
+  requireChild,
   walkToParent,
 } from "../inodes.ts";
 import { checkName } from "../names.ts";
@@ -26,12 +26,15 @@ export async function rename(
   request: MdsRequest<"rename">,
 ): Promise<Record<never, never>> {
   const { caller, name, newName } = request;
-  const from = await walkToParent(mutation, caller, request.directory);
-  const to = await walkToParent(mutation, caller, request.newDirectory);
+  const [source, target] = await inOrder([
+    walkToParent(mutation, caller, request.directory, name),
+    walkToParent(mutation, caller, request.newDirectory, newName),
+  ]);
   checkName(name);
   checkName(newName);
-  const child = await getChild(mutation, from.ino, name);
-  const replaced = await findChild(mutation, to.ino, newName);
+  const [from, to] = [source.directory, target.directory];
+  const child = requireChild(source.child);
+  const replaced = target.child;
   const inode = await inodeOfChild(mutation, child);
   requireRemoveEntry(from, inode, caller);
   if (replaced && request.noReplace) throw new RustreError("EEXIST", "already exists");

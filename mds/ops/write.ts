@@ -9,9 +9,9 @@ import { RustreError } from "../../shared/errors.ts";
 import { fileBytesMax } from "../../shared/layout.ts";
 import type { Attributes } from "../../shared/model.ts";
 import type { MdsRequest, Mutation } from "../context.ts";
-import { attributesOf, getInode, putInode, walk } from "../inodes.ts";
+import { attributesOf, getInode, inOrder, putInode, walk } from "../inodes.ts";
 import { access, requireAccess } from "../permissions.ts";
-import { decodeNumber, encodeNumber, type Inode, present } from "../schema.ts";
+import { decodeNumber, encodeNumber, type Inode, present, type Writer } from "../schema.ts";
 
 type Reply = { attributes: Attributes };
 
@@ -19,6 +19,11 @@ type Reply = { attributes: Attributes };
 export async function requireNoWriter({ transaction, context }: Mutation, ino: number) {
   const [writer] = await transaction.getRange(context.schema.writers(ino), { limit: 1 });
   if (writer) throw new RustreError("EBUSY", "the file is open for writing");
+}
+
+async function requireWriter({ transaction, context }: Mutation, writer: Writer): Promise<void> {
+  if (await transaction.get(context.schema.writer(writer))) return;
+  throw new RustreError("EBADF", "the file is not open for writing");
 }
 
 async function requireNoTruncation({ transaction, context }: Mutation, ino: number): Promise<void> {
@@ -62,12 +67,12 @@ export async function commitWrite(
   mutation: Mutation,
   { ino, handle, dataEndBytes, mtimeNs }: MdsRequest<"commitWrite">,
 ): Promise<Reply> {
-  const { transaction, context: { schema }, clientId, nowNs } = mutation;
-  if (!(await transaction.get(schema.writer({ ino, clientId, handle })))) {
-    throw new RustreError("EBADF", "the file is not open for writing");
-  }
-  const inode = await getInode(mutation, ino);
-  await requireNoTruncation(mutation, ino);
+  const { clientId, nowNs } = mutation;
+  const [, inode] = await inOrder([
+    requireWriter(mutation, { ino, clientId, handle }),
+    getInode(mutation, ino),
+    requireNoTruncation(mutation, ino),
+  ]);
   if (inode.layout && dataEndBytes > fileBytesMax(inode.layout)) {
     const most = fileBytesMax(inode.layout);
     throw new RustreError("EFBIG", `a file of this layout has at most ${most} bytes`);

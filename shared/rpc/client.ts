@@ -171,6 +171,7 @@ export class RpcClient implements AsyncDisposable {
 
   #newPool(key: string, endpoint: Endpoint): ServerPool {
     const { address, role, targetIndex } = endpoint;
+    for (const each of this.#pools.values()) each.noticeUnused();
     const pool: ServerPool = new ServerPool({
       environment: this.#environment,
       address,

@@ -63,6 +63,9 @@ export class ClientConnection {
   readonly #writer: FrameWriter;
   readonly #where: string;
   readonly #pending = new PendingCalls<PendingCall>();
+  /** A caller has left before its reply came. */
+  #wasAbandoned = false;
+  #isInDoubt = false;
   /** Since when calls have been waiting and nothing came, on the monotonic clock. */
   #silentSinceMs: number | undefined;
   #cancelSweep: (() => void) | undefined;
@@ -104,6 +107,14 @@ export class ClientConnection {
     return this.#pending.size;
   }
 
+  /**
+   * Of a connection that is closed: whether a request may be on its way there still, of which nobody
+   * knows whether it is carried out.
+   */
+  get isInDoubt(): boolean {
+    return this.#isInDoubt;
+  }
+
   /** Calls `callback` when the connection is closed, at once if it is already. */
   onClosed(callback: () => void): void {
     if (this.#closedBecause !== undefined) callback();
@@ -136,6 +147,7 @@ export class ClientConnection {
   close(because = "this side closed it"): void {
     if (this.#closedBecause !== undefined) return;
     this.#closedBecause = because;
+    this.#isInDoubt = this.#wasAbandoned || this.#pending.size > 0;
     this.#writer.close();
     this.#cancelSweep?.();
     this.#onClosed();
@@ -224,6 +236,7 @@ export class ClientConnection {
   #abandon(requestId: number, error: RustreError): void {
     const pending = this.#take(requestId);
     if (!pending) return;
+    this.#wasAbandoned = true;
     // The caller may now change its payload, and another's bytes must not be sent as this one's.
     if (pending.isSending) this.close("a call ended while its payload was being sent");
     // It may also use its buffer for something else.

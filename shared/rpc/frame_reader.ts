@@ -45,11 +45,17 @@ export class FrameReader {
   #view = new DataView(this.#buffer.buffer);
   #start = 0;
   #end = 0;
+  #timesEmptied = 0;
 
   constructor(connection: Connection, options: FrameReaderOptions) {
     this.#connection = connection;
     this.#clock = options.clock;
     this.#bounds = options;
+  }
+
+  /** How often a read got less than it had room for: all that had arrived by then. */
+  get timesEmptied(): number {
+    return this.#timesEmptied;
   }
 
   /**
@@ -146,6 +152,7 @@ export class FrameReader {
       if (isLarge) connection.expect?.(target.length - offset);
       const count = await connection.read(target.subarray(offset));
       if (count === null) throw this.#lost("ended within a frame");
+      if (count < target.length - offset) this.#timesEmptied++;
       offset += count;
     }
     if (isLarge) connection.expect?.(1);
@@ -166,6 +173,7 @@ export class FrameReader {
     const space = this.#buffer.length - this.#end;
     const count = await this.#connection.read(this.#buffer.subarray(this.#end));
     if (count === null) return false;
+    if (count < space) this.#timesEmptied++;
     this.#end += count;
     if (count === space && this.#buffer.length < bufferBytes) this.#moveToFront(bufferBytes);
     return true;

@@ -28,7 +28,7 @@ import {
 import { downloadMethod, method, service, uploadMethod } from "./service.ts";
 
 /** Raised by every change that an older peer would misread. */
-export const protocolVersion = 2;
+export const protocolVersion = 3;
 
 // ── hello: the first frame each way, opcode 1 ──────────────────────────────────────────────────
 
@@ -46,6 +46,13 @@ export const helloRequestSchema = v.object({
   wants: serverRoleSchema,
   /** Of an oss: the OST that it must serve. */
   targetIndex: v.optional(targetIndexSchema),
+  /** Names this connection, for the one that takes its place; nobody else can guess it. */
+  connection: v.optional(idSchema),
+  /**
+   * Lost connections of this caller, on which requests may still be on their way. Nothing that
+   * arrives there after this hello was answered is carried out.
+   */
+  replaces: v.optional(v.pipe(v.array(idSchema), v.maxLength(limits.replacedConnectionsMax))),
   /** Who calls, for the server's log. */
   caller: v.picklist(["client", "mgs", "mds", "oss"]),
   /** Room for authentication. */
@@ -125,6 +132,22 @@ export const mgsService = service("mgs", {
     v.object({ map: v.optional(clusterMapSchema) }),
   ),
   status: method(0x0104, nothing, statusReply),
+  /** Whether that node answers this mgs, for another mgs that it does not answer. */
+  reaches: method(
+    0x0105,
+    v.object({
+      role: serverRoleSchema,
+      nodeId: idSchema,
+      address: addressSchema,
+      targetIndex: v.optional(targetIndexSchema),
+    }),
+    v.object({ reached: v.boolean() }),
+  ),
+  /**
+   * Raises the epoch without another change of the map. An OST that knows it refuses every request
+   * that was sent before, however late it comes.
+   */
+  raiseEpoch: method(0x0106, nothing, v.object({ epoch: epochSchema })),
 });
 
 // ── mds: 0x02.. ────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +181,8 @@ export type DirectoryEntry = v.InferOutput<typeof directoryEntrySchema>;
 export const mdsService = service("mds", {
   probe,
 
-  openSession: method(0x0201, v.object({ clientId: idSchema }), v.object({ leaseMs: countSchema })),
+  /** The mds makes the id: no copy of this request that comes late opens the same session again. */
+  openSession: method(0x0201, nothing, v.object({ clientId: idSchema, leaseMs: countSchema })),
   renewSession: method(0x0202, v.object({ clientId: idSchema }), nothing),
   /** Ends the session and removes what it left pending. */
   closeSession: method(0x0203, v.object({ clientId: idSchema }), nothing),
@@ -325,6 +349,11 @@ export const mdsService = service("mds", {
 // ── oss: 0x03.. ────────────────────────────────────────────────────────────────────────────────
 
 const objectOf = { epoch: epochSchema, object: objectIdSchema };
+/**
+ * How long the object was when its file was opened, for the sender knows. Where it is shorter now, a
+ * change that would put zeros in the place of what is lost is refused with DATA_MISSING.
+ */
+const existing = { existingBytes: v.optional(bytesSchema) };
 
 /** Of an OST: changes whenever writes to it that were not synced may have been lost. */
 const verifierSchema = idSchema;
@@ -347,6 +376,7 @@ export const ossService = service("oss", {
     0x0301,
     v.object({
       ...objectOf,
+      ...existing,
       offsetBytes: bytesSchema,
       replicas: v.pipe(v.array(targetIndexSchema), v.maxLength(limits.replicasMax)),
       sync: v.boolean(),
@@ -382,7 +412,7 @@ export const ossService = service("oss", {
    */
   resizeObject: method(
     0x0303,
-    v.object({ ...objectOf, lengthBytes: bytesSchema, extend: v.boolean() }),
+    v.object({ ...objectOf, ...existing, lengthBytes: bytesSchema, extend: v.boolean() }),
     v.object({ verifier: verifierSchema }),
   ),
   /**
@@ -440,6 +470,36 @@ export const ossService = service("oss", {
         v.maxLength(limits.scrubDamagedMax),
       ),
       next: v.optional(scrubPlaceSchema),
+    }),
+  ),
+  /**
+   * Objects of this OST with their lengths, those after `after` in an order that stays; none where
+   * there are no more. What comes or goes meanwhile may be among them or not.
+   */
+  listObjects: method(
+    0x0309,
+    v.object({
+      after: v.optional(objectIdSchema),
+      limit: v.pipe(countSchema, v.minValue(1), v.maxValue(limits.objectsPerListMax)),
+    }),
+    v.object({
+      objects: v.pipe(
+        v.array(v.object({ object: objectIdSchema, lengthBytes: bytesSchema })),
+        v.maxLength(limits.objectsPerListMax),
+      ),
+    }),
+  ),
+  /** Their lengths, in their order; null of one that does not exist or that the disk has failed. */
+  statObjects: method(
+    0x030a,
+    v.object({
+      objects: v.pipe(v.array(objectIdSchema), v.maxLength(limits.objectsPerListMax)),
+    }),
+    v.object({
+      lengthsBytes: v.pipe(
+        v.array(v.nullable(bytesSchema)),
+        v.maxLength(limits.objectsPerListMax),
+      ),
     }),
   ),
   /** Deletes every object of these inodes, durably; later writes to them are refused. */

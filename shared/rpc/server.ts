@@ -12,6 +12,7 @@ import {
   ServerConnection,
   type ServerIdentity,
 } from "./server_connection.ts";
+import type { HelloRequest } from "./protocol.ts";
 import type { Handlers, Service } from "./service.ts";
 
 export type { ServerIdentity } from "./server_connection.ts";
@@ -41,6 +42,8 @@ export class RpcServer implements AsyncDisposable {
   readonly #options: ServeOptions<Service>;
   readonly #routes = new Map<number, Route>();
   readonly #connections = new Set<ServerConnection>();
+  /** By the names that callers gave them. */
+  readonly #named = new Map<string, ServerConnection>();
   /** Of all connections, also those that make room for others. */
   readonly #runs = new Set<Promise<void>>();
   readonly #payloadRooms: { readonly clients: Semaphore; readonly servers: Semaphore };
@@ -116,15 +119,28 @@ export class RpcServer implements AsyncDisposable {
       log,
       routes: this.#routes,
       payloadRooms: this.#payloadRooms,
+      onHello: (hello, each) => this.#noteHello(hello, each),
     });
     this.#connections.add(served);
     const run = served.run().catch((error) => {
       log.error("A connection failed", { remote: connection.remote, error });
     }).finally(() => {
       this.#connections.delete(served);
+      this.#forgetName(served);
       this.#runs.delete(run);
     });
     this.#runs.add(run);
+  }
+
+  #noteHello({ connection: name, replaces = [] }: HelloRequest, connection: ServerConnection) {
+    for (const lost of replaces) this.#named.get(lost)?.close();
+    if (name !== undefined) this.#named.set(name, connection);
+  }
+
+  #forgetName(connection: ServerConnection): void {
+    for (const [name, each] of this.#named) {
+      if (each === connection) return void this.#named.delete(name);
+    }
   }
 
   /**

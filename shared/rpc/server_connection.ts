@@ -14,6 +14,7 @@ import { FrameWriter } from "./frame_writer.ts";
 import { type HelloReply, type HelloRequest, protocolVersion } from "./protocol.ts";
 import { checkedHello, checkedRequest } from "./request_checks.ts";
 import type { Call, Download, Method } from "./service.ts";
+import { UnreadTime } from "./unread_time.ts";
 
 export interface ServerIdentity {
   readonly role: ServerRole;
@@ -41,6 +42,8 @@ export interface ConnectionOptions {
   readonly routes: ReadonlyMap<number, Route>;
   /** Payload bytes that the server holds for all its connections. */
   readonly payloadRooms: { readonly clients: Semaphore; readonly servers: Semaphore };
+  /** A caller has said hello, and is about to be answered. */
+  readonly onHello: (hello: HelloRequest, connection: ServerConnection) => void;
 }
 
 export class ServerConnection {
@@ -51,6 +54,7 @@ export class ServerConnection {
   readonly #requestRoom = new Semaphore(limits.requestsPerConnectionMax);
   /** Fires when the connection ends: nobody waits for room on its behalf any more. */
   readonly #ended = new AbortController();
+  readonly #unread: UnreadTime;
   #payloadRoom: PayloadRoom;
   #underWay = 0;
   #draining = false;
@@ -70,6 +74,7 @@ export class ServerConnection {
       payloadBytesMax: 0,
     });
     this.#reader.receiveInto(({ payloadBytes }) => bufferPool.take(payloadBytes));
+    this.#unread = new UnreadTime(clock, () => this.#reader.timesEmptied);
   }
 
   get remote(): string {
@@ -113,11 +118,12 @@ export class ServerConnection {
 
   async #serveRequests(): Promise<void> {
     for (;;) {
-      if (!this.#requestRoom.tryAcquire()) await this.#requestRoom.acquire();
-      if (this.#writer.isCrowded) await this.#writer.room();
+      if (!this.#requestRoom.tryAcquire()) await this.#unread.during(this.#requestRoom.acquire());
+      if (this.#writer.isCrowded) await this.#unread.during(this.#writer.room());
       // What arrived together is dispatched together, so that the answers leave together.
       const frame = this.#reader.buffered() ?? await this.#nextFrame();
       if (frame === null) return;
+      if (this.#ended.signal.aborted) return this.#drop(frame);
       if (frame.kind !== frameKind.request) {
         this.#releasePayload(frame.payloadBytes);
         throw new RustreError("BAD_FRAME", "Cannot serve a frame that is not a request");
@@ -127,7 +133,14 @@ export class ServerConnection {
     }
   }
 
+  /** It has come too late: its caller may have sent it again elsewhere. */
+  #drop({ payload, payloadBytes }: Frame): void {
+    bufferPool.give(payload);
+    this.#releasePayload(payloadBytes);
+  }
+
   async #nextFrame(): Promise<Frame | null> {
+    this.#unread.noteDone();
     const frame = await this.#reader.next();
     this.#activeMs = this.#options.environment.clock.monotonicMs();
     return frame;
@@ -138,7 +151,8 @@ export class ServerConnection {
     try {
       const route = this.#routeOf(frame);
       const request = checkedRequest(route, frame.body);
-      const call = { remote: this.#connection.remote, payload: frame.payload };
+      const { payload } = frame;
+      const call = { remote: this.#connection.remote, payload, unreadMs: this.#unread.ms };
       const { replyPayloadBytes } = route.method;
       if (replyPayloadBytes) {
         await this.#sendDownload(frame, route, replyPayloadBytes(request), request, call);
@@ -253,6 +267,7 @@ export class ServerConnection {
     try {
       const hello = checkedHello(frame, this.#options.identity);
       this.#admit(hello.caller);
+      this.#options.onHello(hello, this);
       this.#writer.send({ kind: frameKind.reply, opcode, requestId }, this.#helloReply());
       return true;
     } catch (error) {
@@ -268,7 +283,12 @@ export class ServerConnection {
   #admit(caller: HelloRequest["caller"]): void {
     const { clients, servers } = this.#options.payloadRooms;
     this.#payloadRoom = this.#roomWithin(caller === "client" ? clients : servers);
-    this.#reader.allowPayload(limits.framePayloadBytesMax, this.#payloadRoom);
+    const room = this.#payloadRoom;
+    this.#reader.allowPayload(limits.framePayloadBytesMax, {
+      tryAcquire: (bytes) => room.tryAcquire(bytes),
+      acquire: (bytes) => this.#unread.during(room.acquire(bytes)),
+      release: (bytes) => room.release(bytes),
+    });
   }
 
   #roomWithin(whole: Semaphore): PayloadRoom {

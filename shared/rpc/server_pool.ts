@@ -2,7 +2,7 @@
 // once where there is room and a connection; others wait in the order in which they came.
 
 import { interrupted, withSignal } from "../deadline.ts";
-import type { Address, Environment } from "../environment.ts";
+import { type Address, type Environment, randomHex } from "../environment.ts";
 import { RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { Semaphore } from "../semaphore.ts";
@@ -17,7 +17,7 @@ export interface ServerPoolOptions {
   readonly hello: () => Omit<HelloRequest, "protocol">;
   /** Throws where the server is not the one that is meant. */
   readonly checkPeer: (peer: HelloReply) => void;
-  /** Called when there is neither a connection nor a call. */
+  /** Called when there is neither a connection nor a call, nor a lost connection to tell of. */
   readonly onUnused: () => void;
 }
 
@@ -35,6 +35,8 @@ export class ServerPool {
   #workerPorts: readonly number[] | undefined;
   /** After a failure no further connection is tried before, while there is one. Monotonic clock. */
   #openAnotherMs = 0;
+  /** Names of lost connections that the server has not been told of, and until when to tell it. */
+  readonly #inDoubt = new Map<string, number>();
   readonly #closed = new AbortController();
 
   constructor(options: ServerPoolOptions) {
@@ -84,7 +86,7 @@ export class ServerPool {
 
   readonly #release = () => {
     this.#room.release();
-    this.#noticeUnused();
+    this.noticeUnused();
   };
 
   async #callInTurn(call: OutgoingCall): Promise<unknown> {
@@ -97,12 +99,14 @@ export class ServerPool {
 
   /** Room has been acquired. */
   async #callWhenConnected(call: OutgoingCall): Promise<unknown> {
-    let connection: ClientConnection;
+    let connection: ClientConnection | undefined;
     try {
-      const ready = this.#connection();
-      const opened = ready ?? await this.#connectionInTime(call);
-      // Others that waited may have made it busy.
-      connection = ready ?? this.#connection() ?? opened;
+      connection = this.#connection();
+      while (!connection) {
+        const opened = await this.#connectionInTime(call);
+        // Others that waited may have made it busy. And it may not know of one that was lost since.
+        connection = this.#connection() ?? (this.#hasLost() ? undefined : opened);
+      }
     } catch (error) {
       this.#release();
       throw error;
@@ -120,6 +124,8 @@ export class ServerPool {
 
   /** An open connection, the least busy one. Opens a further one only when the others are busy. */
   #connection(): ClientConnection | undefined {
+    // What may still arrive on a lost connection would overtake what is sent on another one now.
+    if (this.#hasLost()) return undefined;
     const wanted = Math.min(limits.connectionsPerServerMax, this.#room.inUse);
     if (this.#open.length < wanted && !this.#opening && this.#mayOpen()) {
       this.#opening = this.#openAnother();
@@ -127,6 +133,19 @@ export class ServerPool {
     let best = this.#open[0];
     for (const each of this.#open) if (each.callCount < best!.callCount) best = each;
     return best;
+  }
+
+  #hasLost(): boolean {
+    return this.#inDoubt.size > 0 && this.#lostConnections().length > 0;
+  }
+
+  /** The newest ones, on which something may still arrive. */
+  #lostConnections(): string[] {
+    const nowMs = this.#options.environment.clock.monotonicMs();
+    for (const [name, untilMs] of this.#inDoubt) {
+      if (nowMs >= untilMs) this.#inDoubt.delete(name);
+    }
+    return [...this.#inDoubt.keys()].slice(-limits.replacedConnectionsMax);
   }
 
   #mayOpen(): boolean {
@@ -140,7 +159,7 @@ export class ServerPool {
       // Whoever waits for it has the error. With nobody waiting it does not matter yet.
       const { clock } = this.#options.environment;
       this.#openAnotherMs = clock.monotonicMs() + limits.retryDelayMaxMs;
-      this.#noticeUnused();
+      this.noticeUnused();
     });
     return opening;
   }
@@ -148,11 +167,11 @@ export class ServerPool {
   async #tryToOpen(): Promise<ClientConnection> {
     const { environment, address, hello, checkPeer } = this.#options;
     const { signal } = this.#closed;
-    const connection = await ClientConnection.open(
-      environment,
-      { address, hello: hello() },
-      signal,
-    );
+    const name = randomHex(environment.random, 16);
+    const replaces = this.#lostConnections();
+    const said = { ...hello(), connection: name, ...(replaces.length > 0 ? { replaces } : {}) };
+    const connection = await ClientConnection.open(environment, { address, hello: said }, signal);
+    for (const lost of replaces) this.#inDoubt.delete(lost);
     try {
       if (signal.aborted) throw interrupted(signal);
       checkPeer(connection.peer);
@@ -164,9 +183,12 @@ export class ServerPool {
     this.#workerPorts = connection.peer.workers ?? noWorkers;
     connection.onClosed(() => {
       this.#open.splice(this.#open.indexOf(connection), 1);
+      if (connection.isInDoubt) {
+        this.#inDoubt.set(name, environment.clock.monotonicMs() + limits.lateRequestMs);
+      }
       // The server may be starting again, with another number of them.
       if (this.#open.length === 0) this.#workerPorts = undefined;
-      this.#noticeUnused();
+      this.noticeUnused();
     });
     return connection;
   }
@@ -196,7 +218,9 @@ export class ServerPool {
     return `${call.name} at ${this.#options.what}`;
   }
 
-  #noticeUnused(): void {
-    if (this.connectionCount === 0 && this.#room.inUse === 0) this.#options.onUnused();
+  /** Calls `onUnused` where that is so by now. */
+  noticeUnused(): void {
+    const inUse = this.connectionCount > 0 || this.#room.inUse > 0 || this.#hasLost();
+    if (!inUse) this.#options.onUnused();
   }
 }

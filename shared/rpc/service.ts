@@ -63,6 +63,8 @@ export interface Call {
    * handler has settled.
    */
   readonly payload: Uint8Array;
+  /** How long it waited for this server to read it, where that was long; see unread_time.ts. */
+  readonly unreadMs: number;
 }
 
 /** The server's side: one function for each method, none missing, none too many. */

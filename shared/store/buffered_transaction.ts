@@ -4,10 +4,10 @@
 
 import { assert } from "../assert.ts";
 import type { Clock } from "../environment.ts";
-import { RustreError } from "../errors.ts";
+import type { RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Reader, RecentCommits, Version } from "./conflicts.ts";
-import { equalBytes, equalRows, isEmpty, rangeBeyond, rangeUpTo, showKey } from "./key_range.ts";
+import { equalBytes, equalRows, isEmpty, rangeBeyond, rangeUpTo } from "./key_range.ts";
 import type {
   GetOptions,
   Key,
@@ -16,7 +16,16 @@ import type {
   OpenTransaction,
   RangeOptions,
 } from "./store.ts";
-import { checkKey, checkRange, conflict, tooLarge } from "./transaction_checks.ts";
+import {
+  checkKey,
+  checkLimit,
+  checkRange,
+  checkSize,
+  checkValue,
+  conflict,
+  sizeOf,
+  tooOld,
+} from "./transaction_checks.ts";
 import { applyWrite, mergeWrites, type RangePiece, WriteBuffer } from "./write_buffer.ts";
 
 /** The newest committed state, as one moment until the engine is given the next turn. */
@@ -78,7 +87,7 @@ export class BufferedTransaction implements OpenTransaction, Reader {
   readonly #keyReads = new Map<Key, KeyRead>();
   readonly #rangeReads: RangeRead[] = [];
   readonly #writeConflicts: KeyRange[] = [];
-  /** Of keys and values written and of the bounds of conflict ranges, as FoundationDB counts. */
+  /** Of what is written, and of what is checked for conflicts, as FoundationDB counts. */
   #bytes = 0;
   /** Set by the first read. */
   #readVersion: Version | undefined;
@@ -121,10 +130,7 @@ export class BufferedTransaction implements OpenTransaction, Reader {
       this.#assertOpen();
       checkRange(range);
       const { limit, reverse = false, snapshot = false } = options;
-      assert(
-        Number.isInteger(limit) && limit >= 1 && limit <= limits.rangeEntriesMax,
-        `a range read needs a limit from 1 to ${limits.rangeEntriesMax}, not ${limit}`,
-      );
+      checkLimit(limit);
       const found: KeyValue[] = [];
       for (const piece of this.#buffer.pieces(range, reverse)) {
         if (found.length < limit) this.#readPiece(piece, { limit, reverse, snapshot }, found);
@@ -136,7 +142,7 @@ export class BufferedTransaction implements OpenTransaction, Reader {
   addReadConflictRange(range: KeyRange): void {
     this.#assertOpen();
     checkRange(range);
-    this.#count(range.begin.length + range.end.length);
+    this.#bytes += sizeOf.conflictRange(range);
     if (isEmpty(range)) return;
     try {
       this.#beginRead();
@@ -154,41 +160,36 @@ export class BufferedTransaction implements OpenTransaction, Reader {
   set(key: Key, value: Uint8Array): void {
     this.#assertOpen();
     checkKey(key);
-    if (value.length > limits.valueBytesMax) {
-      throw tooLarge(
-        `Cannot store ${value.length} bytes under ${showKey(key)}: a value has at most ` +
-          `${limits.valueBytesMax}`,
-      );
-    }
-    this.#count(key.length + value.length);
+    checkValue(key, value);
+    this.#bytes += sizeOf.write(key, value.length);
     this.#buffer.set(key, value);
   }
 
   delete(key: Key): void {
     this.#assertOpen();
     checkKey(key);
-    this.#count(key.length);
+    this.#bytes += sizeOf.write(key, 0);
     this.#buffer.delete(key);
   }
 
   deleteRange(range: KeyRange): void {
     this.#assertOpen();
     checkRange(range);
-    this.#count(range.begin.length + range.end.length);
+    this.#bytes += sizeOf.deleteRange(range);
     if (!isEmpty(range)) this.#buffer.deleteRange(range);
   }
 
   add(key: Key, delta: bigint): void {
     this.#assertOpen();
     checkKey(key);
-    this.#count(key.length + 8);
+    this.#bytes += sizeOf.write(key, 8);
     this.#buffer.add(key, delta);
   }
 
   addWriteConflictRange(range: KeyRange): void {
     this.#assertOpen();
     checkRange(range);
-    this.#count(range.begin.length + range.end.length);
+    this.#bytes += sizeOf.conflictRange(range);
     if (!isEmpty(range)) this.#writeConflicts.push(range);
   }
 
@@ -201,7 +202,7 @@ export class BufferedTransaction implements OpenTransaction, Reader {
       this.#engine.checkOpen();
       if (this.#failure !== undefined) throw this.#failure;
       this.#checkAge();
-      this.#checkSize();
+      checkSize(this.#bytes);
       if (this.hasWrites) await this.#engine.commit(this);
       else await this.#engine.whenDurable(this.#dependsOn);
     } finally {
@@ -228,13 +229,7 @@ export class BufferedTransaction implements OpenTransaction, Reader {
 
   /** The error, once this transaction is over its time. */
   tooOld(): RustreError | undefined {
-    const ageMs = this.#engine.clock.monotonicMs() - this.begunMs;
-    if (ageMs <= limits.transactionMs) return undefined;
-    return new RustreError(
-      "TRANSACTION_TOO_OLD",
-      `Cannot go on with a transaction after ${Math.round(ageMs)} ms: it may take ` +
-        `${limits.transactionMs}`,
-    );
+    return tooOld(this.#engine.clock.monotonicMs() - this.begunMs);
   }
 
   /** What to write; additions read `state`. Throws STORE_FORMAT. */
@@ -270,14 +265,14 @@ export class BufferedTransaction implements OpenTransaction, Reader {
   #readKey(key: Key, conflicts: boolean): Uint8Array | undefined {
     const earlier = this.#keyReads.get(key);
     if (earlier !== undefined) {
-      if (conflicts && !earlier.conflicts) this.#countConflict(key.length, earlier);
+      if (conflicts && !earlier.conflicts) this.#addConflict(key, earlier);
       return earlier.value;
     }
     this.#beginRead();
     this.#dependOn(this.#engine.recent.lastWriteOf(key, this.#recentFloor()), key);
     const read = { value: this.#engine.state.get(key), conflicts: false };
     this.#keyReads.set(key, read);
-    if (conflicts) this.#countConflict(key.length, read);
+    if (conflicts) this.#addConflict(key, read);
     return read.value;
   }
 
@@ -304,7 +299,7 @@ export class BufferedTransaction implements OpenTransaction, Reader {
     const observed = found.length < limit ? piece : rangeUpTo(piece, lastKey!, reverse);
     this.#dependOn(this.#engine.recent.lastWriteIn(observed, this.#recentFloor()), observed.begin);
     const seen = rows.filter(({ key }) => key >= observed.begin && key < observed.end);
-    if (!snapshot) this.#bytes += observed.begin.length + observed.end.length;
+    if (!snapshot) this.#bytes += sizeOf.conflictRange(observed);
     this.#rangeReads.push({
       range: { begin: observed.begin, end: observed.end },
       rows: reverse ? seen.reverse() : seen,
@@ -388,21 +383,9 @@ export class BufferedTransaction implements OpenTransaction, Reader {
     assert(!this.#ended, "a transaction was used after its end");
   }
 
-  #countConflict(keyBytes: number, read: KeyRead): void {
+  #addConflict(key: Key, read: KeyRead): void {
     read.conflicts = true;
-    this.#count(2 * keyBytes + 1);
-  }
-
-  #count(bytes: number): void {
-    this.#bytes += bytes;
-  }
-
-  #checkSize(): void {
-    if (this.#bytes <= limits.transactionBytesMax) return;
-    throw tooLarge(
-      `Cannot commit a transaction of ${this.#bytes} bytes: it may have at most ` +
-        `${limits.transactionBytesMax}`,
-    );
+    this.#bytes += sizeOf.readKey(key);
   }
 
   #checkAge(): void {

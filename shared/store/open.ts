@@ -3,30 +3,26 @@
 import { type Clock, sleep } from "../environment.ts";
 import { isRustreError, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
+import { type FoundationDbOptions, openFoundationDb } from "./foundationdb.ts";
 import { MemoryStore } from "./memory.ts";
 import { type SqliteOptions, SqliteStore } from "./sqlite.ts";
 import type { Store } from "./store.ts";
+import { storeUrlForms } from "./url.ts";
 
-/** The forms that {@link openStore} takes, for messages. */
-export const storeUrlForms = "memory:, sqlite:PATH or fdb:CLUSTER_FILE";
+export type OpenOptions = SqliteOptions & FoundationDbOptions;
 
 /** Rejects with EINVAL for a URL that is none, and with the engine's own errors. */
 export async function openStore(
   url: string,
   clock: Clock,
-  options: SqliteOptions = {},
+  options: OpenOptions = {},
 ): Promise<Store> {
   const colon = url.indexOf(":");
   const scheme = url.slice(0, colon + 1);
   const path = url.slice(colon + 1);
   if (url === "memory:") return new MemoryStore(clock);
   if (scheme === "sqlite:" && path !== "") return await openSqlite(url, path, clock, options);
-  if (scheme === "fdb:" && path !== "") {
-    throw new RustreError(
-      "EINVAL",
-      `Cannot open the store "${url}": the FoundationDB engine is not built yet; use sqlite:PATH`,
-    );
-  }
+  if (scheme === "fdb:" && path !== "") return await openFoundationDb(url, path, clock, options);
   throw new RustreError("EINVAL", `Cannot open the store "${url}": it must be ${storeUrlForms}`);
 }
 

@@ -1,11 +1,12 @@
 // The store interface: serializable transactions over ordered byte keys, in FoundationDB's
-// semantics. Engines: memory.ts, sqlite.ts. The contract below is what tests/contract/store.ts
-// checks on each engine; nothing that one engine has alone may show through it.
+// semantics. Engines: memory.ts, sqlite.ts, foundationdb.ts. The contract below is what
+// tests/contract/store.ts checks on each engine; nothing that one engine has alone may show through
+// it.
 
 /**
- * A byte string: every UTF-16 unit is one byte, 0 to 255. JavaScript's own order of such strings
- * is the byte order of the key, they concatenate and hash without copies, and no encoder runs on
- * the hot path. Text enters through {@link textToKey}.
+ * A byte string: every UTF-16 unit is one byte, 0 to 255, the first below 255. JavaScript's own
+ * order of such strings is the byte order of the key, they concatenate and hash without copies, and
+ * no encoder runs on the hot path. Text enters through {@link textToKey}.
  */
 export type Key = string;
 
@@ -58,7 +59,8 @@ export interface Transaction extends ReadTransaction {
   /**
    * Adds to a 64-bit little-endian two's complement integer, a missing one being 0, without
    * reading it: concurrent adds to one key do not conflict with each other. A stored value of
-   * another length is an operating error, STORE_FORMAT, at the commit.
+   * another length is damage. An engine that sees it refuses the commit with STORE_FORMAT;
+   * FoundationDB does not, and cuts or fills up the value to 64 bits.
    */
   add(key: Key, delta: bigint): void;
   /** As if the range had been read. */
@@ -71,8 +73,9 @@ export interface Transaction extends ReadTransaction {
 export interface OpenTransaction extends Transaction {
   /**
    * Resolves when the writes are durable, and for a transaction without writes when everything it
-   * read is durable. Rejects with CONFLICT (nothing happened), COMMIT_UNKNOWN (it may have),
-   * TRANSACTION_TOO_LARGE, TRANSACTION_TOO_OLD (over limits.transactionMs), STORE_FAILED.
+   * read is durable. Rejects with CONFLICT or STORE_BUSY (nothing happened), COMMIT_UNKNOWN (it may
+   * have, or may yet), TRANSACTION_TOO_LARGE, TRANSACTION_TOO_OLD (over limits.transactionMs),
+   * STORE_FAILED.
    * After it, every other call on the transaction is a bug.
    */
   commit(): Promise<void>;

@@ -1,12 +1,20 @@
 // The one retry loop over store transactions. Everything that reads or writes the store goes
 // through transact() or readOnly().
 
-import { isRustreError } from "../errors.ts";
+import { type ErrorCode, isRustreError } from "../errors.ts";
 import { type Environment, sleep } from "../environment.ts";
 import { limits } from "../limits.ts";
 import type { ReadTransaction, Store, Transaction } from "./store.ts";
 
 type ClockAndRandom = Pick<Environment, "clock" | "random">;
+
+/** Nothing happened, or the operation recognises what did: it runs again from the start. */
+const worthAnotherTry = [
+  "CONFLICT",
+  "TRANSACTION_TOO_OLD",
+  "COMMIT_UNKNOWN",
+  "STORE_BUSY",
+] as const satisfies readonly ErrorCode[];
 
 /** A store with the clock and chance that its retries use. */
 export interface TransactionContext {
@@ -16,7 +24,7 @@ export interface TransactionContext {
 
 /**
  * Runs `operation` in a transaction and commits it; runs it again from the start after CONFLICT,
- * TRANSACTION_TOO_OLD and COMMIT_UNKNOWN, with a growing, randomised pause. `operation` must be
+ * TRANSACTION_TOO_OLD, COMMIT_UNKNOWN and STORE_BUSY, with a growing, randomised pause. It must be
  * safe to run several times: it keeps nothing from a run that failed, and it recognises its own
  * earlier commit where that matters (mds: the stored reply). It awaits nothing but the transaction.
  */
@@ -32,8 +40,9 @@ export async function transact<T>(
       return result;
     } catch (error) {
       await transaction.cancel();
-      const again = isRustreError(error, "CONFLICT", "TRANSACTION_TOO_OLD", "COMMIT_UNKNOWN");
-      if (!again || attempt >= limits.transactionAttemptsMax) throw error;
+      if (!isRustreError(error, ...worthAnotherTry) || attempt >= limits.transactionAttemptsMax) {
+        throw error;
+      }
     }
     await sleep(context.environment.clock, retryDelayMs(context.environment, attempt));
   }

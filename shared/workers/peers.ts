@@ -12,6 +12,8 @@ export interface PeerMessages {
   registered: Registration;
   /** Of the mgs that probes: for how long each node has been silent, in milliseconds, by node id. */
   heartbeatAges: Record<string, number>;
+  /** Of the mgs that probed: it is cut off and has given the lease back, with this sequence. */
+  steppedAside: { readonly sequence: number };
   /** Of an mds: there is something to collect. */
   garbage: { readonly cuts: boolean };
 }

@@ -274,3 +274,21 @@ Deno.test("mutations that leave no garbage do not wake the collector", async () 
     assert(reads <= 1, `${reads} reads of an empty list`);
   });
 });
+
+Deno.test("a removed file that is open for writing is destroyed when it is closed", async () => {
+  await withCluster({ osts: 1 }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await put(fileSystem, "/f", 1);
+    await put(fileSystem, "/g", 1);
+    const file = await fileSystem.openForWriting("/f");
+    await fileSystem.unlink("/f");
+    await fileSystem.unlink("/g");
+    await cluster.eventually(() => cluster.usage().objects === 1, 5_000);
+    // An OST that had destroyed the objects would have forgotten it by now.
+    await cluster.crash("oss0");
+    await cluster.startOss(0);
+    await file.write(5_000, new Uint8Array(10_000).fill(2));
+    await assert.rejects(file.close(), { code: "ENOENT" });
+    await cluster.eventually(() => cluster.usage().objects === 0, 5_000);
+  });
+});

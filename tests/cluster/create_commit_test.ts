@@ -118,6 +118,9 @@ Deno.test("what may be replaced: a file or link, by a file, and no directory", a
     const file = await fileSystem.create("/x", { replace: true });
     await fileSystem.mkdir("/x");
     await assert.rejects(file.close(), { code: "EISDIR" });
+    const other = await fileSystem.create("/y");
+    await fileSystem.mkdir("/y");
+    await assert.rejects(other.close(), { code: "EEXIST" });
   });
 });
 

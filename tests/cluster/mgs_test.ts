@@ -5,7 +5,6 @@ import { startMgs } from "../../mgs/start.ts";
 import { MemoryTarget } from "../../oss/memory_store.ts";
 import type { TargetStorage } from "../../oss/object_store.ts";
 import { startOss } from "../../oss/start.ts";
-import type { Clock } from "../../shared/environment.ts";
 import { isRustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { loggerOf } from "../../shared/logging.ts";
@@ -14,6 +13,7 @@ import { mgsService, type Registration } from "../../shared/rpc/protocol.ts";
 import type { Cluster } from "../../client/mod.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";
 import { startFakeMds } from "../support/fake_node.ts";
+import { pausableClock } from "../support/pausable_clock.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 
 /** What issue and design promise for changes of state, both ways. */
@@ -254,27 +254,10 @@ Deno.test("another mgs takes over at once from one that stops", async () => {
   });
 });
 
-/** The clock of a process that can be stopped with SIGSTOP and continued. */
-function pausable(clock: Clock) {
-  let paused = false;
-  const held: (() => void)[] = [];
-  const pausedClock: Clock = {
-    nowMs: () => clock.nowMs(),
-    monotonicMs: () => clock.monotonicMs(),
-    setTimer: (callback, delayMs) =>
-      clock.setTimer(() => paused ? held.push(callback) : callback(), delayMs),
-  };
-  const pause = (value: boolean) => {
-    paused = value;
-    if (!paused) { for (const callback of held.splice(0)) callback(); }
-  };
-  return { clock: pausedClock, pause };
-}
-
 Deno.test("an mgs takes over from one that sleeps, which changes nothing when it wakes", async () => {
   await withCluster({ osts: 1 }, async (cluster) => {
     await cluster.stop("mgs0");
-    const { clock, pause } = pausable(cluster.clock);
+    const { clock, pause } = pausableClock(cluster.clock);
     await using _sleeper = await startMgs({
       environment: { ...cluster.environment("sleeper"), clock },
       store: cluster.store,

@@ -228,9 +228,8 @@ Deno.test("a mutation that comes again gets the same reply, also from another md
   await withCluster({}, async (cluster) => {
     await cluster.startMds("mds1");
     const rpc = cluster.rpc("client");
-    const clientId = "d".repeat(32);
     const [here, there] = [cluster.endpoint("mds0"), cluster.endpoint("mds1")];
-    await rpc.call(here, mdsService, "openSession", { clientId });
+    const { clientId } = await rpc.call(here, mdsService, "openSession", {});
     const request = mkdirRequest(clientId, 1, "a");
     const first = await rpc.call(here, mdsService, "mkdir", request);
     assert.deepEqual(await rpc.call(there, mdsService, "mkdir", request), first);
@@ -254,9 +253,8 @@ Deno.test("a mutation that comes again gets the same reply, also from another md
 Deno.test("a duplicate that comes after its reply was forgotten is refused", async () => {
   await withCluster({}, async (cluster) => {
     const rpc = cluster.rpc("client");
-    const clientId = "e".repeat(32);
     const mds = cluster.endpoint("mds0");
-    await rpc.call(mds, mdsService, "openSession", { clientId });
+    const { clientId } = await rpc.call(mds, mdsService, "openSession", {});
     const call = (requestId: number, name: string) =>
       rpc.call(mds, mdsService, "mkdir", mkdirRequest(clientId, requestId, name));
     await call(1, "a");

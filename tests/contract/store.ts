@@ -20,6 +20,11 @@ export type OpenEngine = (directory: string, clock: Clock) => Promise<Store>;
 export interface EngineFeatures {
   /** What was committed is there after closing and opening again, also for other processes. */
   readonly persistent: boolean;
+  /** It sees what an addition is added to. */
+  readonly seesAdditions?: boolean;
+  /** What every test begins and ends with. */
+  readonly before?: () => Promise<void>;
+  readonly after?: () => Promise<void>;
 }
 
 /** What a promise is tested with. */
@@ -40,6 +45,8 @@ export interface StorePromise {
   readonly concurrent?: boolean;
   /** Whether it asks for an engine that keeps its data. */
   readonly persistent?: boolean;
+  /** Whether it asks for an engine that sees what an addition is added to. */
+  readonly seesAdditions?: boolean;
 }
 
 /** Registers a test for each promise. */
@@ -57,11 +64,18 @@ export function storeContract(
   ];
   for (const promise of promises) {
     if (promise.persistent && !features.persistent) continue;
-    Deno.test(`${engineName}: ${promise.name}`, () => withFixture(open, false, promise.test));
+    if (promise.seesAdditions && features.seesAdditions === false) continue;
+    const run = async (twoHandles: boolean) => {
+      await features.before?.();
+      try {
+        await withFixture(open, twoHandles, promise.test);
+      } finally {
+        await features.after?.();
+      }
+    };
+    Deno.test(`${engineName}: ${promise.name}`, () => run(false));
     if (!promise.concurrent || !features.persistent) continue;
-    Deno.test(`${engineName}, two handles: ${promise.name}`, () => {
-      return withFixture(open, true, promise.test);
-    });
+    Deno.test(`${engineName}, two handles: ${promise.name}`, () => run(true));
   }
 }
 

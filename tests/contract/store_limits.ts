@@ -3,6 +3,7 @@
 import { strict as assert } from "node:assert";
 import { AssertionError } from "../../shared/assert.ts";
 import { limits } from "../../shared/limits.ts";
+import { sizeOf } from "../../shared/store/transaction_checks.ts";
 import {
   bytes,
   commitOn,
@@ -13,6 +14,23 @@ import {
   type StorePromise,
   throwsWith,
 } from "./store.ts";
+import type { Transaction } from "../../shared/store/store.ts";
+
+/** Sets keys to values that make a transaction as large as it may be, to the byte. */
+function fillUp(transaction: Transaction, valueBytesMax: number): void {
+  let leftBytes: number = limits.transactionBytesMax;
+  for (let n = 0;; n++) {
+    const key = `k${String(n).padStart(6, "0")}`;
+    const rest = leftBytes - sizeOf.write(key, 0);
+    // The last one takes what is too little for one more.
+    const last = rest <= valueBytesMax + sizeOf.write(key, 0);
+    const valueBytes = last ? Math.min(rest, limits.valueBytesMax) : valueBytesMax;
+    transaction.set(key, new Uint8Array(valueBytes));
+    leftBytes -= sizeOf.write(key, valueBytes);
+    if (last) break;
+  }
+  assert.equal(leftBytes, 0);
+}
 
 export const limitPromises: StorePromise[] = [
   {
@@ -46,14 +64,15 @@ export const limitPromises: StorePromise[] = [
   {
     name: "a transaction up to its limit commits, one over it is TRANSACTION_TOO_LARGE",
     async test({ store }) {
-      const value = new Uint8Array(limits.valueBytesMax - 4);
-      const fits = store.begin();
-      for (let n = 0; n < 100; n++) fits.set(`k${String(n).padStart(3, "0")}`, value);
-      await fits.commit();
-      const over = store.begin();
-      for (let n = 0; n < 100; n++) over.set(`k${String(n).padStart(3, "0")}`, value);
-      over.delete("1");
-      await rejectsWith("TRANSACTION_TOO_LARGE", over.commit());
+      for (const valueBytesMax of [limits.valueBytesMax, 10]) {
+        const fits = store.begin();
+        fillUp(fits, valueBytesMax);
+        await fits.commit();
+        const over = store.begin();
+        fillUp(over, valueBytesMax);
+        over.delete("1");
+        await rejectsWith("TRANSACTION_TOO_LARGE", over.commit());
+      }
     },
   },
   {
@@ -63,6 +82,17 @@ export const limitPromises: StorePromise[] = [
       assert.throws(() => transaction.set("€", bytes("x")), AssertionError);
       await assert.rejects(transaction.get("€"), AssertionError);
       await transaction.cancel();
+    },
+  },
+  {
+    name: "a key that is FoundationDB's own is a bug that shows, as the end of a range it is none",
+    async test({ store }) {
+      const transaction = store.begin();
+      assert.throws(() => transaction.set("\xff", bytes("x")), AssertionError);
+      assert.throws(() => transaction.deleteRange({ begin: "a", end: "\xff\x00" }), AssertionError);
+      await assert.rejects(transaction.get("\xff/conf"), AssertionError);
+      await transaction.cancel();
+      await commitOn(store, (transaction) => transaction.deleteRange(everything));
     },
   },
   {

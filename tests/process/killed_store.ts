@@ -13,6 +13,7 @@ const checkpointSizes: CheckpointSizes = {
   segmentBytes: 600_000,
   journalBytes: 1_500_000,
   changedObjects: 4,
+  filledBytes: 2_000_000,
   batch: 2,
 };
 /** Fewer than there are: some have to be closed, and opened again. */

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { Cluster, type FileSystem, parseAddress } from "../../client/mod.ts";
+import { deletePrefixes, type ProcessStore, processStore } from "../support/foundationdb.ts";
 import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
 
 const caller = { uid: Deno.uid()!, gid: Deno.gid()!, groups: [] };
@@ -16,18 +17,25 @@ interface StatusDocument {
   readonly osts: { readonly index: number; readonly state: string; readonly address: string }[];
 }
 
-/** A cluster of single-role processes in one temporary directory. */
+/** A cluster of single-role processes in one temporary directory, on a store of its own. */
 class Processes implements AsyncDisposable {
   readonly directory: string;
   readonly #running = new Map<string, { process: RustreProcess; args: string[] }>();
+  readonly #store: ProcessStore;
   mgs = "";
 
-  constructor(directory: string) {
+  private constructor(directory: string, store: ProcessStore) {
     this.directory = directory;
+    this.#store = store;
+  }
+
+  static async make(): Promise<Processes> {
+    const directory = await Deno.makeTempDir({ prefix: "rustre-test-" });
+    return new Processes(directory, await processStore(directory));
   }
 
   static async start(osts = 2): Promise<Processes> {
-    const processes = new Processes(await Deno.makeTempDir({ prefix: "rustre-test-" }));
+    const processes = await Processes.make();
     await processes.startMgs("127.0.0.1:0");
     const others = [processes.startMds()];
     for (let index = 0; index < osts; index++) others.push(processes.startOss(index));
@@ -37,7 +45,7 @@ class Processes implements AsyncDisposable {
   }
 
   get store(): string {
-    return `sqlite:${this.directory}/meta.db`;
+    return this.#store.url;
   }
 
   async startMgs(listen = this.mgs): Promise<void> {
@@ -100,6 +108,7 @@ class Processes implements AsyncDisposable {
     const all = [...this.#running.values()].map(({ process }) => process);
     for (const process of all) process.kill("SIGCONT");
     await Promise.all(all.map((process) => process.stop()));
+    await this.#store[Symbol.asyncDispose]();
     await Deno.remove(this.directory, { recursive: true });
   }
 }
@@ -200,33 +209,16 @@ Deno.test("everything acknowledged survives kill -9 of all servers under load", 
 });
 
 Deno.test("an mgs that forgot the others is told of them again", async () => {
-  const directory = await Deno.makeTempDir({ prefix: "rustre-test-" });
-  await using processes = new Processes(directory);
+  await using processes = await Processes.make();
   await processes.startMgs("127.0.0.1:0");
   await processes.startOss(0);
   await processes.waitFor(isOst(0, "up"));
   await processes.end("mgs", "SIGKILL");
-  await removeMap(`${directory}/meta.db`);
+  // As if another store had been restored.
+  await deletePrefixes(processes.store, ["rustre/ost/", "rustre/ost_usage/", "rustre/mgs/"]);
   await processes.startMgs();
   await processes.waitFor(isOst(0, "up"));
 });
-
-/** Deletes the servers from the store, as if another had been restored. */
-async function removeMap(path: string): Promise<void> {
-  const { openStore } = await import("../../shared/store/open.ts");
-  const { prefixRange } = await import("../../shared/store/store.ts");
-  const { transact } = await import("../../shared/store/transact.ts");
-  const { systemEnvironment } = await import("../../shared/platform.ts");
-  const environment = systemEnvironment();
-  const store = await openStore(`sqlite:${path}`, environment.clock);
-  await transact({ store, environment }, (transaction) => {
-    for (const part of ["ost/", "ost_usage/", "mgs/"]) {
-      transaction.deleteRange(prefixRange(`rustre/${part}`));
-    }
-    return Promise.resolve();
-  });
-  await store.close();
-}
 
 Deno.test("a second oss on one directory, another index and another cluster are refused", async () => {
   await using processes = await Processes.start(1);

@@ -77,6 +77,8 @@ export class FakeWorld {
         unregister: refuse,
         getMap: refuse,
         status: refuse,
+        reaches: refuse,
+        raiseEpoch: refuse,
         ...handlers,
       },
       identity: { role: "mgs", clusterId: id, clusterName: "test", nodeId: "0".repeat(32) },

@@ -7,13 +7,18 @@ import type { Clock } from "../../shared/environment.ts";
 
 interface Timer {
   readonly dueMs: number;
-  readonly callback: () => void;
+  /** Counts timers up: of two that are due together the one that was set first is first. */
+  readonly order: number;
+  /** `undefined` once it was called or cancelled. */
+  callback: (() => void) | undefined;
 }
 
 export class VirtualClock implements Clock {
   #nowMs = 0;
-  /** By due time, then in the order in which they were set. */
-  #timers: Timer[] = [];
+  #order = 0;
+  #count = 0;
+  /** A heap, with the next one first; those that were cancelled are left in it. */
+  readonly #timers: Timer[] = [];
 
   nowMs(): number {
     return 1_700_000_000_000 + this.#nowMs;
@@ -24,19 +29,19 @@ export class VirtualClock implements Clock {
   }
 
   setTimer(callback: () => void, delayMs: number): () => void {
-    const timer = { dueMs: this.#nowMs + Math.max(0, delayMs), callback };
-    let index = this.#timers.length;
-    while (index > 0 && this.#timers[index - 1]!.dueMs > timer.dueMs) index--;
-    this.#timers.splice(index, 0, timer);
+    const dueMs = this.#nowMs + Math.max(0, delayMs);
+    const timer: Timer = { dueMs, order: this.#order++, callback };
+    this.#push(timer);
+    this.#count++;
     return () => {
-      const at = this.#timers.indexOf(timer);
-      if (at >= 0) this.#timers.splice(at, 1);
+      if (timer.callback !== undefined) this.#count--;
+      timer.callback = undefined;
     };
   }
 
   /** Timers that are set. */
   get timerCount(): number {
-    return this.#timers.length;
+    return this.#count;
   }
 
   /** Runs everything until `main` settles; time passes as fast as timers are due. */
@@ -46,12 +51,55 @@ export class VirtualClock implements Clock {
     for (;;) {
       await quiet();
       if (settled) return main;
-      const timer = this.#timers.shift();
+      const timer = this.#next();
       assert(timer, "deadlock: the program waits for something that is not a timer");
       this.#nowMs = timer.dueMs;
-      timer.callback();
+      const { callback } = timer;
+      timer.callback = undefined;
+      this.#count--;
+      callback!();
     }
   }
+
+  #next(): Timer | undefined {
+    let timer = this.#pop();
+    while (timer && timer.callback === undefined) timer = this.#pop();
+    return timer;
+  }
+
+  #push(timer: Timer): void {
+    const timers = this.#timers;
+    let index = timers.push(timer) - 1;
+    while (index > 0) {
+      const above = (index - 1) >> 1;
+      if (!isBefore(timer, timers[above]!)) break;
+      timers[index] = timers[above]!;
+      index = above;
+    }
+    timers[index] = timer;
+  }
+
+  #pop(): Timer | undefined {
+    const timers = this.#timers;
+    const first = timers[0];
+    const last = timers.pop();
+    if (first === last || last === undefined) return first;
+    let index = 0;
+    for (;;) {
+      let below = 2 * index + 1;
+      if (below >= timers.length) break;
+      if (below + 1 < timers.length && isBefore(timers[below + 1]!, timers[below]!)) below++;
+      if (!isBefore(timers[below]!, last)) break;
+      timers[index] = timers[below]!;
+      index = below;
+    }
+    timers[index] = last;
+    return first;
+  }
+}
+
+function isBefore(one: Timer, other: Timer): boolean {
+  return one.dueMs < other.dueMs || (one.dueMs === other.dueMs && one.order < other.order);
 }
 
 /** Resolves when no microtask is left: a task of the event loop runs only then. */

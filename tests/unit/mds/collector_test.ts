@@ -11,8 +11,6 @@ import { readOnly } from "../../../shared/store/transact.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { SleepingClock } from "../../support/sleeping_clock.ts";
 
-const clientId = "a".repeat(32);
-
 function contextWith(clock: SleepingClock): MdsContext {
   const environment = { clock, random: new SeededRandom(1) };
   const store = new MemoryStore(clock);
@@ -21,7 +19,7 @@ function contextWith(clock: SleepingClock): MdsContext {
   return { environment, store, schema, maps, log: loggerOf("mds") } as unknown as MdsContext;
 }
 
-async function hasSession(context: MdsContext): Promise<boolean> {
+async function hasSession(context: MdsContext, clientId: string): Promise<boolean> {
   const key = context.schema.session(clientId);
   return await readOnly(context, (transaction) => transaction.get(key)) !== undefined;
 }
@@ -37,11 +35,11 @@ Deno.test("a collector ends the session of a client that does not renew it", asy
   const clock = new SleepingClock();
   const context = contextWith(clock);
   const collector = startCollector(context);
-  await openSession(context, clientId);
+  const clientId = await openSession(context);
   await clock.pass(limits.sessionLeaseMs - 2_000);
-  assert(await hasSession(context));
+  assert(await hasSession(context, clientId));
   await clock.pass(5_000);
-  assert(!(await hasSession(context)));
+  assert(!(await hasSession(context, clientId)));
   await clock.passDuring(collector.close());
 });
 
@@ -50,11 +48,11 @@ Deno.test("a collector whose host slept gives clients a whole lease to renew", a
   const context = contextWith(clock);
   const collector = startCollector(context);
   await clock.pass(2 * limits.sessionLeaseMs);
-  await openSession(context, clientId);
+  const clientId = await openSession(context);
   await clock.sleepThrough(10 * limits.sessionLeaseMs);
   await clock.pass(limits.sessionLeaseMs / 2);
-  assert(await hasSession(context), "it could not renew while everything slept");
+  assert(await hasSession(context, clientId), "it could not renew while everything slept");
   await clock.pass(limits.sessionLeaseMs);
-  assert(!(await hasSession(context)), "it had its time");
+  assert(!(await hasSession(context, clientId)), "it had its time");
   await clock.passDuring(collector.close());
 });

@@ -153,13 +153,13 @@ Deno.test("Registry.currentMap() gives nothing to those who know it, and usage a
 });
 
 Deno.test("openCluster() makes one cluster, whoever comes first", async () => {
-  const { context, schema, run } = setUp();
+  const { context, run } = setUp();
   await run((async () => {
-    const ids = await Promise.all([1, 2, 3].map(() => openCluster(context, schema, "name")));
+    const ids = await Promise.all([1, 2, 3].map(() => openCluster(context, "name")));
     assert.match(ids[0]!, /^[0-9a-f]{32}$/);
     assert.equal(new Set(ids).size, 1);
-    assert.equal(await openCluster(context, schema, "name"), ids[0]);
-    const other = await openCluster(context, new MgsSchema("other"), "other");
+    assert.equal(await openCluster(context, "name"), ids[0]);
+    const other = await openCluster(context, "other");
     assert.notEqual(other, ids[0], "another name is another cluster");
   })());
 });
@@ -167,17 +167,17 @@ Deno.test("openCluster() makes one cluster, whoever comes first", async () => {
 Deno.test("openCluster() refuses a store of another format", async () => {
   const { context, schema, write, run } = setUp();
   await run((async () => {
-    await openCluster(context, schema, "name");
+    await openCluster(context, "name");
     await write((transaction) => {
       transaction.set(schema.format, codecs.format.encode(storeFormat + 1));
     });
     await assert.rejects(
-      openCluster(context, schema, "name"),
+      openCluster(context, "name"),
       (error) => isRustreError(error, "STORE_FORMAT") && /"memory:".*format 2/.test(error.message),
     );
     await write((transaction) => transaction.delete(schema.format));
     await assert.rejects(
-      openCluster(context, schema, "name"),
+      openCluster(context, "name"),
       (error) => isRustreError(error, "STORE_FORMAT"),
     );
   })());

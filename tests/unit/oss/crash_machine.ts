@@ -26,8 +26,14 @@ import { SleepingClock } from "../../support/sleeping_clock.ts";
 const directory = "/ost";
 /** So small that checkpoints happen all the time; and so large that they do not. */
 const checkpointSizes: readonly CheckpointSizes[] = [
-  { segmentBytes: 150_000, journalBytes: 400_000, changedObjects: 3, batch: 2 },
-  { segmentBytes: 300_000, journalBytes: 10_000_000, changedObjects: 100, batch: 2 },
+  {
+    ...{ segmentBytes: 150_000, journalBytes: 400_000, changedObjects: 3, batch: 2 },
+    filledBytes: 500_000,
+  },
+  {
+    ...{ segmentBytes: 300_000, journalBytes: 10_000_000, changedObjects: 100, batch: 2 },
+    filledBytes: 10_000_000,
+  },
 ];
 const livesOfDisk = 10;
 const roundsOfLife = 30;

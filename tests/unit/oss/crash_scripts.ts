@@ -2,6 +2,7 @@
 // crash before each operation.
 
 import { objectId } from "../../../shared/layout.ts";
+import { limits } from "../../../shared/limits.ts";
 import type { Change } from "../../support/object_history.ts";
 import type { Action, Script } from "./crash_machine.ts";
 
@@ -14,6 +15,12 @@ let written = 0;
 function write(offsetBytes: number, lengthBytes: number, to = object): Change {
   const bytes = new Uint8Array(lengthBytes).fill(1 + written++ % 255);
   return { kind: "write", object: to, offsetBytes, bytes };
+}
+
+/** One after the other, all in one block. */
+function manyParts(offsetBytes: number): Change[] {
+  const count = limits.blockPartsMax + 2;
+  return Array.from({ length: count }, (_, part) => write(offsetBytes + 3 * part, 5));
 }
 
 const cut = (lengthBytes: number): Change => ({ kind: "cut", object, lengthBytes });
@@ -31,6 +38,28 @@ export const scripts: Readonly<Record<string, Script>> = {
       [cut(5_075)],
       [extend(9_000)],
       [write(6_000, 10)],
+      ["checkpoint"],
+    ],
+  },
+  "so many parts of a block that it is written whole": {
+    shards: 1,
+    steps: [
+      [write(0, 9_000)],
+      [sync(object)],
+      [manyParts(4_100)],
+      [cut(4_500)],
+      [manyParts(4_300)],
+      [sync(object)],
+      ["checkpoint", manyParts(8_000)],
+      [extend(13_000)],
+    ],
+  },
+  "many parts of a block of a large write that may be lost": {
+    shards: 1,
+    steps: [
+      [write(0, 70_000)],
+      [manyParts(69_000)],
+      [write(80_000, 10), manyParts(100)],
       ["checkpoint"],
     ],
   },

@@ -8,6 +8,7 @@ export class FaultyFiles implements Files {
   /** Paths of the syncs so far, files and directories, failed ones included. */
   readonly synced: string[] = [];
   opened = 0;
+  reads = 0;
   bootIdNow: string | undefined = "b".repeat(32);
   /** Writes on other threads begin when this has resolved. */
   writeGate: Promise<void> = Promise.resolve();
@@ -105,10 +106,12 @@ class FaultyFile implements OpenFile {
   }
 
   readSync(into: Uint8Array, offsetBytes: number): number {
+    this.#files.reads++;
     return this.#file.readSync(into, offsetBytes);
   }
 
   read(into: Uint8Array, offsetBytes: number): Promise<number> {
+    this.#files.reads++;
     return this.#file.read(into, offsetBytes);
   }
 

@@ -7,12 +7,16 @@ import type { OpenTarget, TargetOwner } from "../../../oss/object_store.ts";
 import { startOss } from "../../../oss/start.ts";
 import { targetOf } from "../../../shared/cluster_map.ts";
 import { sleep } from "../../../shared/environment.ts";
+import { codeOfNumber } from "../../../shared/errors.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { loggerOf } from "../../../shared/logging.ts";
+import { frameKind } from "../../../shared/rpc/frame.ts";
+import { ossService } from "../../../shared/rpc/protocol.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
 import type { TestCluster } from "../../support/cluster.ts";
 import { object, type OssCaller, testOss } from "../../support/oss_caller.ts";
+import { errorIn, frameBytes, RawPeer } from "../../support/rpc.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 /** Of an OST that was never without power. */
@@ -362,6 +366,48 @@ testGated("refuses a change that waited for long", async (caller, cluster, gated
 });
 
 testGated(
+  "refuses a change that waited for long to be read",
+  async (caller, cluster, gated) => {
+    const { epoch } = caller.map;
+    const environment = cluster.environment("raw");
+    const { address } = targetOf(caller.map, 3);
+    using peer = await RawPeer.connect(environment, address);
+    await peer.greet({ clusterId: "", wants: "oss", targetIndex: 3 });
+    const { writeObject, resizeObject } = ossService.methods;
+    const bytes = pattern(2, 10);
+    const write = (at: number) => ({
+      opcode: writeObject.opcode,
+      body: {
+        ...{ epoch, object, replicas: [], sync: false },
+        ...caller.withChecksums(at, bytes),
+      },
+      payload: bytes,
+    });
+    const resize = { epoch, object, lengthBytes: 3, extend: false };
+    // As many as are taken at once; all of them wait for the first write.
+    let requestId = 1;
+    for (; requestId <= limits.requestsPerConnectionMax; requestId++) {
+      await peer.send({ ...write(0), requestId });
+    }
+    const unread = [
+      frameBytes({ ...write(4096), requestId: requestId++ }),
+      frameBytes({ opcode: resizeObject.opcode, body: resize, requestId }),
+    ];
+    await peer.connection.write(Uint8Array.of(...unread.flatMap((frame) => [...frame])));
+    await cluster.sleep(limits.changeWaitMs + 1_000);
+    gated.target.letThrough();
+    await gated.first;
+    for (let count = 0; count < requestId; count++) {
+      const reply = await peer.receive();
+      assert.equal(codeOfNumber(errorIn(reply).code), "OVERLOADED", `request ${reply?.requestId}`);
+    }
+    assert.equal((await caller.call(3, "statObject", { object })).lengthBytes, 10);
+    // What comes afterwards is as welcome as ever.
+    assert.equal((await peer.ask({ ...write(4096), requestId: 1 })).kind, frameKind.reply);
+  },
+);
+
+testGated(
   "refuses a change whose map was replaced while it waited",
   async (caller, cluster, gated) => {
     const write = assert.rejects(caller.write(3, pattern(2, 10)), { code: "STALE_MAP" });
@@ -449,4 +495,33 @@ testOss("close() lets requests under way finish and keeps the objects", async (c
   for (const [index, done] of acknowledged.entries()) {
     if (done) assert.deepEqual(await caller.read(0, 100 * index, 100), pattern(index, 100));
   }
+});
+
+testOss("listObjects gives every object once, statObjects their lengths", async (caller) => {
+  const { epoch } = caller.map;
+  const objects = Array.from({ length: 7 }, (_, index) => objectId(1000 * (index + 1), index));
+  for (const [index, each] of objects.entries()) {
+    const lengthBytes = 10 * index;
+    await caller.call(0, "resizeObject", { epoch, object: each, lengthBytes, extend: true });
+  }
+  const listed = new Map<string, number>();
+  let after: string | undefined;
+  for (;;) {
+    const request = after === undefined ? { limit: 3 } : { limit: 3, after };
+    const page = await caller.call(0, "listObjects", request);
+    assert.ok(page.objects.length <= 3);
+    for (const each of page.objects) listed.set(each.object, each.lengthBytes);
+    after = page.objects.at(-1)?.object;
+    if (after === undefined) break;
+  }
+  assert.deepEqual([...listed].sort(), objects.map((each, index) => [each, 10 * index]).sort());
+  await caller.call(0, "destroyInodes", { inodes: [1000] });
+  const asked = [objects[2]!, objects[0]!, objectId(5, 5), objects[6]!];
+  const reply = await caller.call(0, "statObjects", { objects: asked });
+  assert.deepEqual(reply.lengthsBytes, [20, null, null, 60]);
+  const bad = "0000000000000000:00000000";
+  await rejects("BAD_REQUEST", () => caller.call(0, "statObjects", { objects: [bad] }), [bad]);
+  await rejects("BAD_REQUEST", () => caller.call(0, "listObjects", { after: bad, limit: 1 }), [
+    bad,
+  ]);
 });

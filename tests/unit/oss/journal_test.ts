@@ -2,7 +2,14 @@
 // Whoever changes a golden byte changes the format on disk: that needs a new format number.
 
 import assert from "node:assert/strict";
-import { Journal, segmentHeaderBytes, segmentPath } from "../../../oss/journal.ts";
+import { crc32c } from "@node-rs/crc32";
+import {
+  headerCopiesAt,
+  headerCopyBytes,
+  Journal,
+  segmentHeaderBytes,
+  segmentPath,
+} from "../../../oss/journal.ts";
 import { type FoundRecord, JournalReader } from "../../../oss/journal_reader.ts";
 import {
   decodeRecord,
@@ -44,48 +51,48 @@ const goldenRecords: readonly GoldenRecord[] = [
       ...{ kind: "write", object, offsetBytes: 8192, lengthBytes, checksums, fillerBytes: 2 },
       data: { positionBytes: 1072, lengthBytes: 5 },
     },
-    hex: `52534a52 4d000000 7040e40e 00 00 0200 ${usualHex} 02000000` +
+    hex: `16606843 4d000000 7040e40e 00 00 0200 ${usualHex} 02000000` +
       "0020000000000000 0100000002000000 04030201 d0c0b0a0 007f800000",
   },
   {
     fields: { kind: "fill", object, position: 8192, lengthBytes, checksums },
     record: { kind: "fill", object, offsetBytes: 8192, lengthBytes, checksums },
-    hex: `52534a52 48000000 d9088c3f 01 00 0000 ${usualHex} 02000000` +
+    hex: `16606843 48000000 d9088c3f 01 00 0000 ${usualHex} 02000000` +
       "0020000000000000 0100000002000000 04030201 d0c0b0a0",
   },
   {
     fields: { kind: "confirm", object, position: 0x01_0203_0403 },
     record: { kind: "confirm", object, filledLsn: 0x01_0203_0403 },
-    hex: `52534a52 40000000 407a452b 02 00 0000 ${usualHex} 00000000` +
+    hex: `16606843 40000000 407a452b 02 00 0000 ${usualHex} 00000000` +
       "0304030201000000 0000000000000000",
   },
   {
     fields: { kind: "cut", object, lengthBytes: 5, checksums: checksums.slice(0, 1) },
     record: { kind: "cut", object, lengthBytes: 5, checksums: checksums.slice(0, 1) },
-    hex: `52534a52 44000000 8ac869a7 03 00 0000 ${usualHex} 01000000` +
+    hex: `16606843 44000000 8ac869a7 03 00 0000 ${usualHex} 01000000` +
       "0000000000000000 0500000000000000 04030201",
   },
   {
     fields: { kind: "extend", object, lengthBytes: 5 },
     record: { kind: "extend", object, lengthBytes: 5, checksums: new Uint32Array(0) },
-    hex: `52534a52 40000000 d39cc5b0 04 00 0000 ${usualHex} 00000000` +
+    hex: `16606843 40000000 d39cc5b0 04 00 0000 ${usualHex} 00000000` +
       "0000000000000000 0500000000000000",
   },
   {
     fields: { kind: "remove", object: objectId(0x1_0000_0002, 0) },
     record: { kind: "remove", object: objectId(0x1_0000_0002, 0) },
-    hex: "52534a52 40000000 50a6b6b7 05 00 0000 0504030201000000 0404030201000000" +
+    hex: "16606843 40000000 50a6b6b7 05 00 0000 0504030201000000 0404030201000000" +
       "0200000001000000 00000000 00000000 0000000000000000 0000000000000000",
   },
   {
     fields: { kind: "checkpoint", object: noObject, position: 0x01_0203_0402 },
     record: { kind: "checkpoint", firstLsn: 0x01_0203_0402 },
-    hex: "52534a52 40000000 fe83e86c 06 00 0000 0504030201000000 0404030201000000" +
+    hex: "16606843 40000000 fe83e86c 06 00 0000 0504030201000000 0404030201000000" +
       "0100000000000000 00000000 00000000 0204030201000000 0000000000000000",
   },
 ];
 
-const goldenHeader = "52534a4c 01000000 0700000000000000 0504030201000000 44332211 90b39d17";
+const goldenHeader = "52534a4c 02000000 0700000000000000 0504030201000000 44332211 f382a1dc";
 
 for (const { fields, data, record, hex } of goldenRecords) {
   Deno.test(`a "${record.kind}" record has these bytes`, () => {
@@ -127,10 +134,13 @@ Deno.test("a segment begins with two headers, and records follow in steps of 8 b
   const hex = hexOf(contentOf(disk, path));
   const header = goldenHeader.replaceAll(" ", "");
   const record = write!.hex.replaceAll(" ", "");
-  assert.equal(hex.slice(0, 2 * 64), header + header);
-  assert.equal(hex.slice(2 * 64, 2 * (64 + 77)), record);
-  assert.equal(hex.slice(2 * (64 + 77), 2 * (64 + 80 + 4)), "000000" + "52534a52");
-  assert.equal(hex.length, 2 * (64 + 80 + 64));
+  assert.equal(hex.slice(0, 2 * 32), header);
+  assert.match(hex.slice(2 * 32, 2 * 4096), /^0+$/);
+  assert.equal(hex.slice(2 * 4096, 2 * 4128), header);
+  const records = hex.slice(2 * 4128);
+  assert.equal(records.slice(0, 2 * 77), record);
+  assert.equal(records.slice(2 * 77, 2 * (80 + 4)), "000000" + "16606843");
+  assert.equal(records.length, 2 * (80 + 64));
 });
 
 // ── reading ────────────────────────────────────────────────────────────────────────────────────
@@ -211,17 +221,58 @@ Deno.test("JournalReader refuses a journal that was cut short where it had been 
 
 // ── headers ────────────────────────────────────────────────────────────────────────────────────
 
+/** Of a disk: what it damages at once. */
+const diskBlockBytes = 4096;
+
 Deno.test("JournalReader needs one header of the two that a segment has", async () => {
-  for (let byte = 0; byte < segmentHeaderBytes; byte++) {
-    const disk = newDisk();
-    extend(newJournal(disk), 2);
-    disk.corrupt(segmentPath(directory, 1), byte);
-    assert.deepEqual((await read(disk)).lsns, [1, 2], `byte ${byte}`);
+  for (const copyAt of headerCopiesAt) {
+    for (let byte = copyAt; byte < copyAt + headerCopyBytes; byte++) {
+      const disk = newDisk();
+      extend(newJournal(disk), 2);
+      disk.corrupt(segmentPath(directory, 1), byte);
+      assert.deepEqual((await read(disk)).lsns, [1, 2], `byte ${byte}`);
+    }
   }
 });
 
+Deno.test("JournalReader loses no synced record silently with any one block of the disk", async () => {
+  for (let block = 0; block < 4; block++) {
+    const disk = newDisk();
+    const journal = newJournal(disk);
+    extend(journal, 150);
+    await journal.sync();
+    extend(journal, 1);
+    const file = disk.open(segmentPath(directory, 1))!;
+    assert.ok(file.lengthBytes > 3 * diskBlockBytes, "fewer blocks than are damaged here");
+    const start = block * diskBlockBytes;
+    const damaged = new Uint8Array(Math.min(diskBlockBytes, file.lengthBytes - start));
+    file.writeSync(damaged, start);
+    if (block === 0) assert.equal((await read(disk)).lsns.length, 151);
+    // The last one is the end of the journal: nothing behind it tells that it was on disk.
+    else if (block < 3) await assertDamaged(disk);
+  }
+});
+
+Deno.test("JournalReader refuses a segment of another format", async () => {
+  const disk = newDisk();
+  const journal = newJournal(disk);
+  extend(journal, 1);
+  journal.beginSegment();
+  const path = segmentPath(directory, 2);
+  const file = disk.open(path)!;
+  const header = contentOf(disk, path).slice(0, headerCopyBytes);
+  const view = new DataView(header.buffer);
+  view.setUint32(4, 1, true);
+  view.setUint32(28, crc32c(header.subarray(0, 28)), true);
+  file.writeSync(header, 0);
+  await assert.rejects(() => JournalReader.open(disk, directory), {
+    code: "STORE_FORMAT",
+    message: `Cannot read the journal "${path}": it has format 1, this version knows only 2`,
+  });
+});
+
 Deno.test("JournalReader takes a segment without a header for one that never was", async () => {
-  for (const length of [0, 1, 31, 40, 64, 300]) {
+  for (const length of [0, 1, 31, 40, 4096, 4127, 4128, 5000]) {
     const disk = newDisk();
     extend(newJournal(disk), 2);
     const path = segmentPath(directory, 2);
@@ -352,6 +403,33 @@ Deno.test("JournalReader believes what looks like a record in bytes of a client 
     if (isForged) await assertDamaged(disk);
     else assert.deepEqual((await read(disk)).lsns, [1]);
   }
+});
+
+Deno.test("JournalReader does not try to read records in bytes of a client", async () => {
+  const disk = newDisk();
+  const journal = newJournal(disk);
+  extend(journal, 1);
+  // As many beginnings of large records as there is room for.
+  const begin = encodeRecordHead({ kind: "extend", object }, { lsn: 9, durableLsn: 8, nonce: 0 });
+  new DataView(begin.buffer).setUint32(4, 1_000_000, true);
+  const data = new Uint8Array(1_000_000);
+  for (let start = 0; start < data.length; start += 8) data.set(begin.subarray(0, 8), start);
+  const fields = { object, position: 0, lengthBytes: data.length };
+  journal.append({ kind: "write", ...fields, checksums }, data);
+  disk.corrupt(segmentPath(directory, 1), positionOf(2) + 20);
+  let reads = 0;
+  const open = disk.open.bind(disk);
+  disk.open = (path) => {
+    const file = open(path)!;
+    const readSync = file.readSync.bind(file);
+    file.readSync = (into, offsetBytes) => {
+      reads++;
+      return readSync(into, offsetBytes);
+    };
+    return file;
+  };
+  assert.deepEqual((await read(disk)).lsns, [1]);
+  assert.ok(reads < 50, `${reads} reads`);
 });
 
 Deno.test("Journal.append() leaves no trace when it fails, and the next one takes its place", async () => {

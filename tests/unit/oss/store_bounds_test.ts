@@ -14,7 +14,9 @@ const object = objectId(7, 0);
 const large = limits.directWriteBytesMin;
 const ids = Array.from({ length: 50 }, (_, index) => objectId(1 + index, 0));
 /** No checkpoint happens by itself. */
-const never = { segmentBytes: 1e9, journalBytes: 1e9, changedObjects: 1e9, batch: 8 };
+const never = {
+  ...{ segmentBytes: 1e9, journalBytes: 1e9, changedObjects: 1e9, filledBytes: 1e9, batch: 8 },
+};
 
 /** A logger that counts its errors. */
 function countingLog(): { log: Logger; errors: () => number } {
@@ -56,6 +58,25 @@ testStore("reads on a full disk while all open objects have changes", async (ope
   files.spaceBytes = Infinity;
 }, { openObjectsMax: 4, checkpointSizes: never });
 
+testStore("leaves no file open when a start fails half-way", async (opened) => {
+  for (const id of ids) await writeBytes(opened.store, id, 0, pattern(1, large));
+  for (const id of ids) await writeBytes(opened.store, id, 10, pattern(2, 100));
+  const copy = await Deno.makeTempDir();
+  await copyDirectory(opened.directory, copy);
+  const before = opened.files.opened;
+  for (const operation of ["write", "rename", "sync"] as const) {
+    opened.files.failure = (each, path) =>
+      each === operation && path.startsWith(`${copy}/objects/000/`) ? "EIO" : undefined;
+    await rejects("EIO", () => opened.open({ directory: copy }), []);
+    assert.equal(opened.files.opened, before, operation);
+  }
+  opened.files.failure = () => undefined;
+  const again = await opened.open({ directory: copy });
+  for (const id of ids) assert.deepEqual(await readBytes(again, id, 10, 100), pattern(2, 100));
+  await again.close();
+  await Deno.remove(copy, { recursive: true });
+}, { checkpointSizes: never });
+
 // ── the journal ────────────────────────────────────────────────────────────────────────────────
 
 const bounded = { ...never, journalBytes: 200_000 };
@@ -79,6 +100,24 @@ testStore("lets changes wait while a slow disk keeps the journal full", async (o
     assert.deepEqual(await readBytes(store, id, 4096, 4096), pattern(1, 4096));
   }
 }, { checkpointSizes: bounded });
+
+testStore("bounds what a start has to read of large writes", async (opened) => {
+  const { store, files } = opened;
+  const checkpoints = () => files.synced.filter((path) => path.endsWith(".sum.new")).length;
+  for (let part = 0; part < 3; part++) {
+    await writeBytes(store, object, part * large, pattern(1, large));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(checkpoints(), 0);
+  await writeBytes(store, object, 3 * large, pattern(1, large));
+  await until(() => checkpoints() === 1);
+  // The count begins anew.
+  for (let part = 4; part < 7; part++) {
+    await writeBytes(store, object, part * large, pattern(1, large));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(checkpoints(), 1);
+}, { checkpointSizes: { ...never, filledBytes: 4 * large } });
 
 testStore("refuses a journal that is gone", async (opened) => {
   await writeBytes(opened.store, object, 0, pattern(1, 100));
@@ -193,6 +232,16 @@ testStore(
     await store.sync([object]);
   },
 );
+
+testStore("destroy() says what the disk has no room for", async (opened) => {
+  const { store, files } = opened;
+  await writeBytes(store, object, 0, pattern(1, large));
+  files.spaceBytes = 0;
+  await rejects("ENOSPC", () => store.destroy([7]), ["Cannot destroy objects of OST 3", "record"]);
+  assert.equal(await store.stat(object), undefined);
+  files.spaceBytes = Infinity;
+  assert.equal(await store.destroy([7]), 0);
+});
 
 testStore("destroy() finds what a checkpoint left that failed", async (opened) => {
   const { store, files, clock, objects } = opened;

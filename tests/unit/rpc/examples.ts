@@ -129,13 +129,15 @@ export const mgsExamples: Examples<typeof mgsService> = {
   unregister: { request: { nodeId }, reply: {} },
   getMap: { request: { knownEpoch: 6 }, reply: { map: clusterMap } },
   status: { request: {}, reply: { map: clusterMap, heartbeatAgesMs: { [nodeId]: 12.5 } } },
+  reaches: { request: { role: "oss", nodeId, address, targetIndex: 3 }, reply: { reached: true } },
+  raiseEpoch: { request: {}, reply: { epoch: 8 } },
 };
 
 const handle = nodeId;
 
 export const mdsExamples: Examples<typeof mdsService> = {
   probe,
-  openSession: { request: { clientId }, reply: { leaseMs: 30_000 } },
+  openSession: { request: {}, reply: { clientId, leaseMs: 30_000 } },
   renewSession: { request: { clientId }, reply: {} },
   closeSession: { request: { clientId }, reply: {} },
   stat: { request: { caller, place, follow: true, access: 7 }, reply },
@@ -259,6 +261,14 @@ export const ossExamples: Examples<typeof ossService> = {
       damaged: [{ object: object.object, offsetBytes: 4096, lengthBytes: 4096 }],
       next: scrubPlace,
     },
+  },
+  listObjects: {
+    request: { after: object.object, limit: limits.objectsPerListMax },
+    reply: { objects: [{ object: object.object, lengthBytes: 4096 }] },
+  },
+  statObjects: {
+    request: { objects: [object.object, object.object] },
+    reply: { lengthsBytes: [4096, null] },
   },
   destroyInodes: { request: { inodes: [2, 3] }, reply: { objects: 5 } },
 };

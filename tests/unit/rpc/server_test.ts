@@ -166,6 +166,42 @@ Deno.test("a connection has limits.requestsPerConnectionMax under way, more wait
   });
 });
 
+Deno.test("a handler is told how long its request waited to be read, where that was long", async () => {
+  for (const stallMs of [limits.unreadMs - 100, limits.unreadMs + 100]) {
+    await inVirtualTime(async (environment) => {
+      const gate = new Gate();
+      const unreadMs: number[] = [];
+      await using server = await startServer(environment, {
+        handlers: {
+          wait: gate.handler,
+          echo: (request, call) => {
+            unreadMs.push(call.unreadMs);
+            return Promise.resolve(request);
+          },
+        },
+      });
+      using peer = await server.greetedPeer();
+      const request = { opcode: echo.opcode, body: { text: "a" } };
+      await sleep(environment.clock, 60_000);
+      await peer.ask(request);
+      for (let count = 0; count < limits.requestsPerConnectionMax; count++) {
+        await peer.send({ opcode: wait.opcode, requestId: count, body: { text: "a" } });
+      }
+      // Both arrive together, and a third one later.
+      const bytes = frameBytes(request);
+      await peer.connection.write(Uint8Array.of(...bytes, ...bytes));
+      await sleep(environment.clock, stallMs);
+      gate.open();
+      for (let count = 0; count < limits.requestsPerConnectionMax + 2; count++) {
+        await peer.receive();
+      }
+      await peer.ask(request);
+      const waited = stallMs < limits.unreadMs ? 0 : stallMs;
+      assert.deepEqual(unreadMs, [0, waited, waited, 0]);
+    });
+  }
+});
+
 Deno.test("a slow request does not hold up the ones behind it", async () => {
   await inVirtualTime(async (environment) => {
     const gate = new Gate();

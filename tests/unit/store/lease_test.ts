@@ -104,3 +104,51 @@ leaseTest("Lease that was lost and won back is held", async (world) => {
   assert.equal(await a.renew(), true);
   assert.equal(await world.writesUnder(a), true);
 });
+
+leaseTest("Lease.keep() renews each second, asked each half of one", async (world) => {
+  const [a, b] = [world.lease("a"), world.lease("b")];
+  assert.equal(await a.keep(), true);
+  for (let watch = 0; watch < 40; watch++) {
+    await world.sleep(limits.leaseWatchMs);
+    assert.deepEqual([await a.keep(), await b.keep()], [true, false]);
+  }
+  // Its holder dies: whoever keeps watching has it before five seconds are over.
+  let waitedMs = 0;
+  while (!await b.keep()) {
+    await world.sleep(limits.leaseWatchMs);
+    waitedMs += limits.leaseWatchMs;
+  }
+  assert(waitedMs <= limits.leaseMs + limits.leaseWatchMs, `${waitedMs} ms`);
+});
+
+leaseTest("Lease tells whether another had it since it was given back", async (world) => {
+  const [a, b] = [world.lease("a"), world.lease("b")];
+  await a.renew();
+  assert.equal(a.wasLeftAlone, false);
+  await a.release();
+  await a.renew();
+  assert.equal(a.wasLeftAlone, true);
+  await a.renew();
+  assert.equal(a.wasLeftAlone, true, "as long as it is held");
+  await a.release();
+  await b.renew();
+  await b.release();
+  await a.renew();
+  assert.equal(a.wasLeftAlone, false, "the other one had it for a moment");
+  // A fellow worker takes what this one gave back.
+  const sequence = await a.release();
+  const fellow = world.lease("fellow");
+  fellow.noteReleased(sequence!);
+  await fellow.renew();
+  assert.equal(fellow.wasLeftAlone, true);
+});
+
+leaseTest("Lease: a new holder is not taken for the same one as long ago", async (world) => {
+  const [a, b] = [world.lease("a"), world.lease("b")];
+  await a.renew();
+  assert.equal(await b.renew(), false);
+  await a.release();
+  await world.sleep(2 * limits.leaseMs);
+  await a.renew();
+  assert.equal(await b.renew(), false, "it has only just taken it");
+});

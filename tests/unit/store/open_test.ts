@@ -34,8 +34,13 @@ Deno.test("openStore() refuses a URL that is none and names the forms", async ()
   }
 });
 
-Deno.test("openStore() says that FoundationDB is not built yet", async () => {
-  await refuses("fdb:/etc/foundationdb/fdb.cluster", "EINVAL", /not built yet/);
+Deno.test("openStore() refuses what is no FoundationDB cluster file", async () => {
+  await inDirectory(async (directory) => {
+    const path = `${directory}/fdb.cluster`;
+    await refuses(`fdb:${path}`, "ENOENT", /the cluster file cannot be read/);
+    await Deno.writeTextFile(path, "notes\n");
+    await refuses(`fdb:${path}`, "EINVAL", /is no FoundationDB cluster file/);
+  });
 });
 
 Deno.test("openStore() refuses a path without its directory, and a directory", async () => {

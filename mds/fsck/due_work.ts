@@ -1,0 +1,125 @@
+// Waits for work that is due, and says what nobody did: sessions long over, cuts and garbage whose
+// OSTs are all up.
+
+import { targetsOfLayout } from "../../shared/layout.ts";
+import { limits } from "../../shared/limits.ts";
+import type { Layout } from "../../shared/model.ts";
+import { prefixRange } from "../../shared/store/store.ts";
+import { readOnly } from "../../shared/store/transact.ts";
+import { type CheckContext, inodeIn, pause, sameBytes, valuesOf } from "./reading.ts";
+import type { DueWork } from "./work_under_way.ts";
+
+const hint = "see in the log of the mds that collects why it does not go on";
+
+/** `wasUp`: whether an OST was up each time that this was asked. */
+export async function waitForDueWork(
+  context: CheckContext,
+  due: DueWork,
+  wasUp: (targetIndex: number) => Promise<boolean>,
+): Promise<void> {
+  const waiting = new Waiting(context, due, wasUp);
+  const { clock } = context.environment;
+  const endMs = clock.monotonicMs() + limits.checkPatienceMs;
+  await waiting.begin();
+  while (!waiting.isEmpty && clock.monotonicMs() < endMs) {
+    await pause(context, limits.collectIntervalMs);
+    await waiting.look();
+  }
+  await waiting.tell();
+}
+
+class Waiting {
+  readonly #context: CheckContext;
+  readonly #wasUp: (targetIndex: number) => Promise<boolean>;
+  readonly #sessions: Map<string, Uint8Array>;
+  /** Each file to cut with its inode's record as it was first. */
+  readonly #cuts = new Map<number, Uint8Array | undefined>();
+  readonly #cutRecords: ReadonlyMap<number, Uint8Array>;
+  /** For each OST the first of its inodes to destroy: they are destroyed in order. */
+  readonly #garbage = new Map<number, number>();
+  readonly #targets: ReadonlySet<number>;
+
+  constructor(
+    context: CheckContext,
+    due: DueWork,
+    wasUp: (targetIndex: number) => Promise<boolean>,
+  ) {
+    this.#context = context;
+    this.#wasUp = wasUp;
+    this.#sessions = new Map(due.sessions);
+    this.#cutRecords = due.cuts;
+    this.#targets = due.garbage;
+  }
+
+  get isEmpty(): boolean {
+    return this.#sessions.size + this.#cuts.size + this.#garbage.size === 0;
+  }
+
+  async begin(): Promise<void> {
+    const { schema } = this.#context;
+    for (const target of this.#targets) {
+      const first = await this.#firstGarbage(target);
+      if (first !== undefined) this.#garbage.set(target, first);
+    }
+    for (const ino of this.#cutRecords.keys()) {
+      const [value] = await valuesOf(this.#context, [schema.inode(ino)]);
+      this.#cuts.set(ino, value);
+    }
+    await this.look();
+  }
+
+  /** Forgets what was done, what somebody began again, and what has to wait for an OST. */
+  async look(): Promise<void> {
+    const { schema } = this.#context;
+    for (const [clientId, before] of this.#sessions) {
+      const [value] = await valuesOf(this.#context, [schema.session(clientId)]);
+      // A client that lives renews it, whatever the time is where it is written.
+      if (!sameBytes(value, before)) this.#sessions.delete(clientId);
+    }
+    for (const [target, first] of this.#garbage) {
+      const now = await this.#firstGarbage(target);
+      if (now !== first || !(await this.#wasUp(target))) this.#garbage.delete(target);
+    }
+    for (const [ino, inode] of this.#cuts) {
+      const keys = [schema.truncation(ino), schema.inode(ino)];
+      const [cut, inodeNow] = await valuesOf(this.#context, keys);
+      const same = sameBytes(cut, this.#cutRecords.get(ino)) && sameBytes(inodeNow, inode);
+      const layout = inodeIn(inodeNow)?.layout;
+      if (!same || (layout && !(await this.#wereUp(layout)))) this.#cuts.delete(ino);
+    }
+  }
+
+  async tell(): Promise<void> {
+    const { report } = this.#context;
+    for (const clientId of this.#sessions.keys()) {
+      const message = `the session of client ${clientId} is over for long, and nobody ends it`;
+      await report.add({ kind: "session-outlived", message }, hint);
+    }
+    for (const [targetIndex, ino] of this.#garbage) {
+      const message = `the objects of inode ${ino} and perhaps others wait to be destroyed on ` +
+        `OST ${targetIndex}, which is up`;
+      await report.add({ kind: "garbage-outlived", targetIndex, ino, message }, hint);
+    }
+    for (const ino of this.#cuts.keys()) {
+      const message = `the objects of inode ${ino} wait to be cut, and all its OSTs are up`;
+      await report.add({ kind: "cut-outlived", ino, message }, hint);
+    }
+  }
+
+  async #wereUp(layout: Layout): Promise<boolean> {
+    for (const target of targetsOfLayout(layout)) {
+      if (!(await this.#wasUp(target))) return false;
+    }
+    return true;
+  }
+
+  async #firstGarbage(targetIndex: number): Promise<number | undefined> {
+    const { schema } = this.#context;
+    const range = prefixRange(schema.garbageOf(targetIndex).begin);
+    const [first] = await readOnly(
+      this.#context,
+      (transaction) => transaction.getRange(range, { limit: 1, snapshot: true }),
+    );
+    return first && schema.inoOf(first.key);
+  }
+}

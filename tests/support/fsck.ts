@@ -1,0 +1,93 @@
+// Runs fsck on a test cluster, and plants damage in its store.
+
+import type { FsckOptions, FsckSummary, ReportedFinding } from "../../mds/fsck/fsck.ts";
+import { fsck } from "../../mds/fsck/fsck.ts";
+import { decodeInode, encodeInode, type Inode, Schema } from "../../mds/schema.ts";
+import { loggerOf } from "../../shared/logging.ts";
+import type { Key, OpenTransaction, Store, Transaction } from "../../shared/store/store.ts";
+import { transact } from "../../shared/store/transact.ts";
+import type { TestCluster } from "./cluster.ts";
+import type { SeededRandom } from "./seeded_random.ts";
+
+export const schema = new Schema("test");
+
+export interface FsckOutcome extends FsckSummary {
+  readonly said: readonly ReportedFinding[];
+  /** `kind outcome` of each, in alphabetical order. */
+  readonly short: readonly string[];
+  readonly failures: readonly string[];
+}
+
+export async function runFsck(
+  cluster: TestCluster,
+  options: Partial<FsckOptions> = {},
+): Promise<FsckOutcome> {
+  const said: ReportedFinding[] = [];
+  const failures: string[] = [];
+  const summary = await fsck({
+    environment: cluster.environment("fsck"),
+    store: cluster.store,
+    clusterName: "test",
+    mgs: [{ host: "mgs0", port: 9400 }],
+    repair: false,
+    log: loggerOf("client"),
+    onFinding: (finding) => void said.push(finding),
+    onFailure: (index, { code }) => failures.push(`OST ${index}: ${code}`),
+    ...options,
+  });
+  const short = said.map(({ kind, outcome }) => `${kind} ${outcome}`).sort();
+  return { ...summary, said, short, failures };
+}
+
+/** Changes the store behind the back of every mds. */
+export function plant(
+  cluster: TestCluster,
+  change: (transaction: Transaction) => void | Promise<void>,
+): Promise<void> {
+  const context = { store: cluster.store, environment: cluster.environment("vandal") };
+  return transact(context, async (transaction) => await change(transaction));
+}
+
+export function plantInode(
+  cluster: TestCluster,
+  ino: number,
+  change: (inode: Inode) => Inode,
+): Promise<void> {
+  return plant(cluster, async (transaction) => {
+    const inode = decodeInode((await transaction.get(schema.inode(ino)))!);
+    transaction.set(schema.inode(ino), encodeInode(change(inode)));
+  });
+}
+
+/** A store each of whose transactions waits for `beforeReading` before its first read. */
+export function watchedStore(
+  store: Store,
+  beforeReading: (first: Key) => Promise<void>,
+): Store {
+  const begin = (): OpenTransaction => {
+    let begun: OpenTransaction | undefined;
+    let beginning: Promise<OpenTransaction> | undefined;
+    const inner = () => begun ??= store.begin();
+    const whenBegun = (first: Key) => beginning ??= beforeReading(first).then(inner);
+    return {
+      get: async (key, options) => (await whenBegun(key)).get(key, options),
+      getRange: async (range, options) => (await whenBegun(range.begin)).getRange(range, options),
+      set: (key, value) => inner().set(key, value),
+      delete: (key) => inner().delete(key),
+      deleteRange: (range) => inner().deleteRange(range),
+      add: (key, delta) => inner().add(key, delta),
+      addReadConflictRange: (range) => inner().addReadConflictRange(range),
+      addWriteConflictRange: (range) => inner().addWriteConflictRange(range),
+      commit: () => inner().commit(),
+      cancel: () => inner().cancel(),
+    };
+  };
+  return { url: store.url, begin, close: () => store.close() };
+}
+
+/** Reads of it take a random time. */
+export function slowStore(cluster: TestCluster, random: SeededRandom): Store {
+  return watchedStore(cluster.store, () => cluster.sleep(random.below(slowReadMs)));
+}
+
+const slowReadMs = 8;

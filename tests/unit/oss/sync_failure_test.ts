@@ -1,0 +1,116 @@
+// A disk that fails once: the system tells of what it could not write a single time, and takes it
+// for written from then on. Nobody may be told later, by this process or the next, that it is.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { objectId } from "../../../shared/layout.ts";
+import { limits } from "../../../shared/limits.ts";
+import { pattern, rejects } from "../../contract/object_store.ts";
+import { writeBytes } from "../../support/object_bytes.ts";
+import { testStore } from "./opened_store.ts";
+
+const object = objectId(7, 0);
+const large = limits.directWriteBytesMin;
+
+/** Waits for what other threads do. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+for (const path of ["/000/0000000000000007_00000000", "/journal/1-0/"]) {
+  testStore(`notes that a sync of ${path} has failed, for later processes`, async (opened) => {
+    const { store, files, clock, directory } = opened;
+    await writeBytes(store, object, 0, pattern(1, large));
+    files.failure = (operation, of) =>
+      operation === "sync" && of.includes(path) ? "EIO" : undefined;
+    // Nobody has asked for this sync, so nobody is told.
+    await clock.pass(limits.checkpointIntervalMs);
+    await until(() => existsSync(`${directory}/sync_failure`) && files.synced.includes(directory));
+    files.failure = () => undefined;
+    const before = store.writeVerifier;
+    await rejects("EIO", () => store.sync([object]), ["OST 3"]);
+    const { writeVerifier } = await opened.reopen();
+    assert.match(writeVerifier, /^[0-9a-f]{32}$/);
+    assert.notEqual(writeVerifier, before);
+    assert.equal((await opened.reopen()).writeVerifier, writeVerifier);
+    assert.deepEqual(Array.from(Deno.readDirSync(directory), ({ name }) => name).sort(), [
+      ...["journal", "objects", "sync_failure"],
+    ]);
+  });
+}
+
+testStore("takes a damaged note of a failure for any failure", async (opened) => {
+  await Deno.writeTextFile(`${opened.directory}/sync_failure`, "d");
+  const first = (await opened.reopen()).writeVerifier;
+  assert.notEqual((await opened.reopen()).writeVerifier, first);
+});
+
+testStore("goes on where it cannot note a failure", async (opened) => {
+  const { store, files } = opened;
+  await writeBytes(store, object, 0, pattern(1, large));
+  files.failure = (operation, path) =>
+    operation === "sync" && path.includes("/objects/") || path.includes("sync_failure")
+      ? "EIO"
+      : undefined;
+  await rejects("EIO", () => store.sync([object]), [object, "OST 3"]);
+  files.failure = () => undefined;
+  await writeBytes(store, objectId(8, 0), 0, pattern(1, large));
+  await store.sync([objectId(8, 0)]);
+});
+
+testStore("sync() fails where a checkpoint was told that the file could not be", async (opened) => {
+  const { files, clock, objects } = opened;
+  await writeBytes(opened.store, object, 0, pattern(1, 8192));
+  await opened.reopen();
+  await writeBytes(opened.store, object, 0, pattern(2, 100));
+  const gate = Promise.withResolvers<void>();
+  let failures = 0;
+  files.failure = (operation, path) => {
+    if (operation !== "sync") return undefined;
+    // Those of the journal come first; the others wait.
+    if (path.includes("/journal/")) files.syncGate = gate.promise;
+    return path.endsWith("_00000000") && failures++ === 0 ? "EIO" : undefined;
+  };
+  await clock.pass(limits.checkpointIntervalMs);
+  await until(() => existsSync(`${objects}/000/0000000000000007_00000000.sum.new`));
+  // Not a part of the checkpoint, but of the file that it is about to sync.
+  await writeBytes(opened.store, object, 8192, pattern(3, large));
+  gate.resolve();
+  await until(() => failures > 0);
+  const noted = `${opened.directory}/sync_failure`;
+  await until(() => existsSync(noted));
+  await rejects("EIO", () => opened.store.sync([object]), [object, "OST 3"]);
+});
+
+testStore(
+  "takes changes again once an object that cannot be synced is destroyed",
+  async (opened) => {
+    const { store, files } = opened;
+    await writeBytes(store, object, 0, pattern(1, large));
+    let failures = 0;
+    files.failure = (operation, path) =>
+      operation === "sync" && path.endsWith("_00000000") && failures++ === 0 ? "EIO" : undefined;
+    await rejects("EIO", () => store.sync([object]), [object, "OST 3"]);
+    const write = (block: number) =>
+      writeBytes(store, objectId(8, 0), block * 4096, pattern(block, 4096));
+    let block = 0;
+    await assert.rejects(async () => {
+      for (; block < 100; block++) await write(block);
+    }, { code: "EIO", message: new RegExp(object) });
+    assert.ok(block > 20, "the journal has room for so many");
+    assert.equal(await store.destroy([7]), 1);
+    for (; block < 100; block++) await write(block);
+    await store.sync([objectId(8, 0)]);
+  },
+  {
+    checkpointSizes: {
+      ...{
+        segmentBytes: 1e9,
+        journalBytes: 200_000,
+        changedObjects: 1e9,
+        filledBytes: 1e9,
+        batch: 8,
+      },
+    },
+  },
+);
