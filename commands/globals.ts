@@ -63,6 +63,11 @@ const flags: readonly GlobalFlag[] = [
     defaultValue: "auto",
     choices: dataPathChoices,
   },
+  {
+    long: "--cache-dir <DIR>",
+    environment: "RUSTRE_CACHE_DIR",
+    description: "of a self-extracting executable: where it unpacks itself",
+  },
   { long: "--json", description: "results as JSON" },
 ];
 

@@ -7,7 +7,7 @@ import { statusCommand } from "../client/cli/status.ts";
 import { type CommandContext, UsageError } from "../shared/command_line.ts";
 import { isRustreError } from "../shared/errors.ts";
 import { type LogOutput, setUpLogging } from "../shared/logging.ts";
-import { version } from "../shared/version.ts";
+import { describeVersion } from "../shared/version.ts";
 import type { ProgramContext } from "./context.ts";
 import { addGlobalFlags } from "./globals.ts";
 import { serverCommands } from "./servers.ts";
@@ -24,7 +24,7 @@ const rolesOfServers: Readonly<Record<string, readonly [string, ...string[]]>> =
 export function buildProgram(context: ProgramContext): Command {
   const program = new Command("rustre")
     .description("A parallel distributed file system.")
-    .version(version)
+    .version(describeVersion())
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "rustre: ")) })

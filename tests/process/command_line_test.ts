@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { runRustre, startRustre } from "../support/processes.ts";
-import { version } from "../../shared/version.ts";
+import { describeVersion, version } from "../../shared/version.ts";
 import configuration from "../../deno.json" with { type: "json" };
 
 async function withDirectory(test: (path: string) => Promise<void>): Promise<void> {
@@ -78,7 +78,7 @@ for (const { args, message, env } of wrongUsage) {
 
 Deno.test("rustre --help and --version exit 0 and print on standard output", async () => {
   const shown = await runRustre(["--version"]);
-  assert.deepEqual(shown, { code: 0, stdout: `${version}\n`, stderr: "" });
+  assert.deepEqual(shown, { code: 0, stdout: `${describeVersion()}\n`, stderr: "" });
   assert.equal(version, configuration.version);
   for (const args of [["--help"], ["mgs", "--help"], ["client", "--help"], ["help", "up"]]) {
     const { code, stdout, stderr } = await runRustre(args);

@@ -39,14 +39,17 @@ interface CommandPrefix {
   readonly prefix?: readonly string[];
   /** Each SIGUSR2 kills one of its workers; see mortal_main.ts. */
   readonly mortal?: boolean;
+  /** In place of this checkout. */
+  readonly executable?: string;
 }
 
 function command(
   args: readonly string[],
-  { prefix = [], mortal = false, ...options }: Deno.CommandOptions & CommandPrefix,
+  { prefix = [], mortal = false, executable, ...options }: Deno.CommandOptions & CommandPrefix,
 ): Deno.Command {
   const main = mortal ? mortalMainPath : mainPath;
-  const [program, ...rest] = [...prefix, Deno.execPath(), ...runMain, main, ...args];
+  const rustre = executable === undefined ? [Deno.execPath(), ...runMain, main] : [executable];
+  const [program, ...rest] = [...prefix, ...rustre, ...args];
   return new Deno.Command(program!, { args: rest, ...options });
 }
 

@@ -1,0 +1,44 @@
+// Makes the executable with `deno compile`, where Deno's base runtime can be had.
+
+import { writeFile } from "node:fs/promises";
+import { readConfiguration } from "./stage.ts";
+import { run, RunError } from "./run.ts";
+
+/** The base runtime cannot be had: it is neither here nor can it be downloaded. */
+export class NoBaseRuntime extends Error {
+  override name = "NoBaseRuntime";
+}
+
+/** Rejects with {@link NoBaseRuntime} where there is none. */
+export async function makeCompiled(staged: string, output: string): Promise<void> {
+  const { version, imports, unstable, compilerOptions } = await readConfiguration();
+  const configuration = { version, imports, nodeModulesDir: "none", unstable, compilerOptions };
+  await writeFile(`${staged}/deno.json`, JSON.stringify(configuration));
+  const args = [
+    "compile",
+    "--quiet",
+    "--no-check",
+    "--allow-all",
+    "--no-prompt",
+    "--v8-flags=--max-semi-space-size=4",
+    "--exclude-unused-npm",
+    // What runs as a worker is in no import.
+    "--include=commands/worker.ts",
+    `--output=${output}`,
+    "main.ts",
+  ];
+  try {
+    await run(Deno.execPath(), args, { cwd: staged, env: { NO_COLOR: "1" } });
+  } catch (error) {
+    const reason = error instanceof RunError ? reasonOf(error.stderr) : undefined;
+    throw reason === undefined ? error : new NoBaseRuntime(reason, { cause: error });
+  }
+}
+
+/** Why there is no base runtime; `undefined` where something else is wrong. */
+function reasonOf(stderr: string): string | undefined {
+  if (!/denort|dl\.deno\.land/.test(stderr)) return undefined;
+  const lines = stderr.split("\n").map((line) => line.trim());
+  const causes = lines.filter((line) => /^(error:|\d+:)/.test(line) && !line.endsWith("<unknown>"));
+  return causes.map((line) => line.replace(/^(error|\d+): */, "")).join(": ");
+}

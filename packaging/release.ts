@@ -1,0 +1,99 @@
+// deno-lint-ignore-file no-console -- it tells people what it made
+// `deno task release`: makes dist/rustre-VERSION-OS-ARCH.tar.gz with all that an operator needs. The
+// same commit, built by the same Deno, gives the same bytes.
+//
+//   deno task release [--compiled | --self-extracting]
+
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { gzipSync } from "node:zlib";
+import { version } from "../shared/version.ts";
+import { build, type Kind, readBuildFlags } from "./build.ts";
+import { fileTime } from "./manifest.ts";
+import { licenceTexts } from "./licences.ts";
+import { root } from "./stage.ts";
+import { tar, type TarEntry } from "./tar.ts";
+import { run } from "./run.ts";
+
+/** Makes the archive in `directory`; gives its path. */
+export async function release(directory: string, wanted?: Kind): Promise<string> {
+  const name = `rustre-${version}-${Deno.build.os}-${Deno.build.arch}`;
+  const work = resolve(directory, `${name}.work`);
+  await rm(work, { recursive: true, force: true });
+  try {
+    await build(`${work}/rustre`, wanted);
+    await addUnits(work);
+    for (const file of ["README.md", "CHANGELOG.md", "docs/operating.md"]) {
+      await copy(`${root}${file}`, `${work}/${file}`);
+    }
+    await write(`${work}/LICENCES.txt`, await licenceTexts());
+    const entries = await readEntries(work);
+    const path = resolve(directory, `${name}.tar.gz`);
+    const top = { name: `${name}/`, mode: 0o755, bytes: new Uint8Array() };
+    const inside = [...entries, checksums(entries)]
+      .map((entry) => ({ ...entry, name: `${name}/${entry.name}` }));
+    // What is in it is compressed already.
+    await writeFile(`${path}.new`, gzipSync(tar([top, ...inside], fileTime), { level: 1 }));
+    await rename(`${path}.new`, path);
+    return path;
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** The units and the sample configuration, as the executable itself would install them. */
+async function addUnits(work: string): Promise<void> {
+  const cache = `${work}/cache`;
+  const rustre = (...args: string[]) =>
+    run("env", ["-i", `${work}/rustre`, "--cache-dir", cache, ...args]);
+  try {
+    const { stdout } = await rustre("admin", "--help");
+    if (/\binstall-units\b/.test(stdout)) {
+      await rustre("admin", "install-units", "--root", `${work}/units`);
+    }
+  } finally {
+    await rm(cache, { recursive: true, force: true });
+  }
+}
+
+async function readEntries(work: string): Promise<TarEntry[]> {
+  const entries: TarEntry[] = [];
+  for (const entry of await readdir(work, { withFileTypes: true, recursive: true })) {
+    const path = `${entry.parentPath}/${entry.name}`;
+    const name = path.slice(work.length + 1);
+    if (entry.isDirectory()) {
+      entries.push({ name: `${name}/`, mode: 0o755, bytes: new Uint8Array() });
+    } else {
+      const mode = name === "rustre" ? 0o755 : 0o644;
+      entries.push({ name, mode, bytes: await readFile(path) });
+    }
+  }
+  return entries;
+}
+
+/** As `sha256sum --check` reads them. */
+function checksums(entries: readonly TarEntry[]): TarEntry {
+  const files = entries.filter(({ name }) => !name.endsWith("/"))
+    .sort((a, b) => a.name < b.name ? -1 : 1);
+  const lines = files.map(({ name, bytes }) =>
+    `${createHash("sha256").update(bytes).digest("hex")}  ${name}\n`
+  );
+  return { name: "SHA256SUMS", mode: 0o644, bytes: new TextEncoder().encode(lines.join("")) };
+}
+
+async function copy(from: string, to: string): Promise<void> {
+  await write(to, await readFile(from));
+}
+
+async function write(path: string, content: string | Uint8Array): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, content);
+}
+
+if (import.meta.main) {
+  const { wanted } = readBuildFlags(Deno.args);
+  const path = await release(`${root}dist`, wanted);
+  const digest = createHash("sha256").update(await readFile(path)).digest("hex");
+  console.log(`Made ${path}\nSHA-256 ${digest}`);
+}

@@ -1,0 +1,324 @@
+// The self-extracting executable: on a host with nothing, and with a cache directory that is empty,
+// damaged, somebody else's, or has other versions. What is compiled must pass the same smoke test.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import { build } from "../../packaging/build.ts";
+import { makeCompiled } from "../../packaging/compile.ts";
+import { root, stageSources } from "../../packaging/stage.ts";
+import { version } from "../../shared/version.ts";
+import { type EmptyRoot, makeEmptyRoot, obstacleToEmptyRoot } from "../support/empty_root.ts";
+import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
+
+const nobody = 65534;
+
+const directory = await Deno.makeTempDir({ prefix: "rustre-executable-" });
+addEventListener("unload", () => fs.rmSync(directory, { recursive: true, force: true }));
+const executable = `${directory}/rustre`;
+/** Made by the first test that asks for it. It has passed the smoke test, or this rejects. */
+let built: Promise<unknown> | undefined;
+const madeOnce = () => built ??= build(executable, "self-extracting executable");
+
+const obstacle = await obstacleToEmptyRoot();
+const needsRoot = (name: string) => ({
+  name: obstacle === undefined ? name : `${name} (skipped: ${obstacle})`,
+  ignore: obstacle !== undefined,
+});
+
+let caches = 0;
+/** A cache directory that is not there yet. */
+const newCache = () => `${directory}/cache${caches++}`;
+
+const showVersion = (cache: string, file = executable) =>
+  runRustre(["--version", "--cache-dir", cache], { executable: file, prefix: ["env", "-i"] });
+
+async function assertStarts(cache: string): Promise<void> {
+  const { code, stdout, stderr } = await showVersion(cache);
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
+  assert.match(
+    stdout,
+    new RegExp(`^${version} \\(commit .*, self-extracting executable, Deno .*\\)\n$`),
+  );
+}
+
+/** The name of the one version in a cache directory that has nothing else but its lock. */
+function onlyVersion(cache: string): string {
+  const [name, ...others] = fs.readdirSync(cache).sort();
+  assert.match(name!, /^[0-9a-f]{16}$/);
+  assert.deepEqual(others, ["lock"]);
+  return name!;
+}
+
+// ── hosts with nothing ─────────────────────────────────────────────────────────────────────────
+
+async function emptyRoot(): Promise<EmptyRoot> {
+  await madeOnce();
+  const root = await makeEmptyRoot(await Deno.makeTempDir({ prefix: "rustre-root-" }));
+  fs.copyFileSync(executable, `${root.directory}/rustre`);
+  return root;
+}
+
+/** Four processes on one host that has nothing else. */
+class Servers implements AsyncDisposable {
+  readonly #prefix: string[];
+  readonly #running = new Map<string, RustreProcess>();
+  mgs = "";
+
+  constructor(prefix: string[]) {
+    this.#prefix = prefix;
+  }
+
+  async start(name: string, ...args: string[]): Promise<void> {
+    const globals = this.mgs ? ["--mgs", this.mgs] : [];
+    const options = { executable: "/rustre", prefix: this.#prefix };
+    this.#running.set(name, await startRustre([...globals, ...args, "--workers=2"], options));
+  }
+
+  async startAll(): Promise<void> {
+    const store = ["--listen=127.0.0.1:0", "--store=sqlite:/meta.db"];
+    await this.start("mgs", "mgs", ...store);
+    this.mgs = this.#running.get("mgs")!.ready.replace("mgs=", "");
+    const others = [this.start("mds", "mds", ...store)];
+    for (const index of [0, 1]) others.push(this.startOss(index));
+    await Promise.all(others);
+  }
+
+  startOss(index: number): Promise<void> {
+    return this.start(
+      `oss${index}`,
+      "oss",
+      "--listen=127.0.0.1:0",
+      `--index=${index}`,
+      `--dir=/ost${index}`,
+    );
+  }
+
+  async kill(name: string): Promise<void> {
+    const process = this.#running.get(name)!;
+    this.#running.delete(name);
+    process.kill("SIGKILL");
+    await process.status;
+  }
+
+  async run(...args: string[]): Promise<string> {
+    const options = { executable: "/rustre", prefix: this.#prefix };
+    const result = await runRustre(["--mgs", this.mgs, ...args], options);
+    assert.equal(result.code, 0, `${args.join(" ")}: ${result.stderr}`);
+    return result.stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#running.values()].map((process) => process.stop()));
+  }
+}
+
+function makeTree(path: string): Map<string, string> {
+  const digests = new Map<string, string>();
+  fs.mkdirSync(`${path}/inner`, { recursive: true });
+  for (const [name, length] of Object.entries({ empty: 0, "inner/small": 10, large: 3_000_000 })) {
+    const bytes = new Uint8Array(length).map((_, index) => index * 31 % 251);
+    fs.writeFileSync(`${path}/${name}`, bytes);
+  }
+  for (const [name, digest] of digestsOf(path)) digests.set(name, digest);
+  return digests;
+}
+
+function digestsOf(path: string): Map<string, string> {
+  const names = fs.readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
+  const files = names.filter((name) => fs.statSync(`${path}/${name}`).isFile());
+  const digest = (name: string) =>
+    createHash("sha256").update(fs.readFileSync(`${path}/${name}`)).digest("hex");
+  return new Map(files.map((name) => [name, digest(name)]));
+}
+
+Deno.test(
+  needsRoot("a cluster of four processes runs from the executable in an empty root"),
+  async () => {
+    const root = await emptyRoot();
+    try {
+      const digests = makeTree(`${root.directory}/tree`);
+      await using servers = new Servers(root.prefix());
+      await servers.startAll();
+      await servers.run("client", "mkdir", "/data");
+      await servers.run("client", "setstripe", "-c", "2", "/data");
+      await servers.run("client", "put", "-r", "/tree", "/data/");
+      await servers.kill("oss1");
+      await servers.startOss(1);
+      await servers.run("client", "get", "-r", "/data/tree", "/again");
+      assert.deepEqual(digestsOf(`${root.directory}/again`), digests);
+      assert.match(await servers.run("client", "ls", "/data"), /tree/);
+      assert.deepEqual(onlyVersion(`${root.directory}/var/cache/rustre`).length, 16);
+    } finally {
+      fs.rmSync(root.directory, { recursive: true });
+    }
+  },
+);
+
+Deno.test(
+  needsRoot("the executable runs for a user with a home that cannot be written"),
+  async () => {
+    const root = await emptyRoot();
+    try {
+      const prefix = root.prefix({ user: nobody, environment: { HOME: "/home" } });
+      const help = await runRustre(["client", "put", "--help"], { executable: "/rustre", prefix });
+      assert.deepEqual([help.code, help.stderr], [0, ""]);
+      assert.match(help.stdout, /^Usage: rustre client put/);
+      assert.deepEqual(fs.readdirSync(`${root.directory}/home`), []);
+      assert.equal(onlyVersion(`${root.directory}/tmp/rustre-${nobody}`).length, 16);
+    } finally {
+      fs.rmSync(root.directory, { recursive: true });
+    }
+  },
+);
+
+// ── the cache directory ────────────────────────────────────────────────────────────────────────
+
+Deno.test("many first starts at once of the executable leave one copy", async () => {
+  await madeOnce();
+  const cache = newCache();
+  await Promise.all(Array.from({ length: 4 }, () => assertStarts(cache)));
+  const { ino } = fs.statSync(`${cache}/${onlyVersion(cache)}`);
+  await assertStarts(cache);
+  assert.equal(fs.statSync(`${cache}/${onlyVersion(cache)}`).ino, ino);
+});
+
+Deno.test("the executable replaces a copy that was damaged", async (test) => {
+  await madeOnce();
+  const cache = newCache();
+  await assertStarts(cache);
+  const copy = `${cache}/${onlyVersion(cache)}`;
+  const damages: Record<string, () => void> = {
+    "a file is cut off": () => fs.truncateSync(`${copy}/rustre`, 1_000_000),
+    "a file was written, and is as long as before": () => {
+      const text = fs.readFileSync(`${copy}/rustre.js`, "utf8");
+      fs.chmodSync(`${copy}/rustre.js`, 0o644);
+      fs.writeFileSync(`${copy}/rustre.js`, text.replace("await main", "await niam"));
+      fs.chmodSync(`${copy}/rustre.js`, 0o444);
+    },
+    "a file is gone, another is new": () => fs.renameSync(`${copy}/worker.js`, `${copy}/new.js`),
+  };
+  for (const [name, damage] of Object.entries(damages)) {
+    await test.step(name, async () => {
+      const { ino } = fs.statSync(copy);
+      damage();
+      await assertStarts(cache);
+      assert.notEqual(fs.statSync(`${cache}/${onlyVersion(cache)}`).ino, ino);
+    });
+  }
+});
+
+Deno.test("an executable that was damaged or cut off says so and leaves nothing", async () => {
+  await madeOnce();
+  const bytes = fs.readFileSync(executable);
+  const damaged = `${directory}/damaged`;
+  for (const position of [66_000, 200_000, bytes.length / 2]) {
+    const cache = newCache();
+    const copy = Uint8Array.from(bytes);
+    copy[Math.floor(position)]! ^= 4;
+    fs.writeFileSync(damaged, copy, { mode: 0o755 });
+    const { code, stderr } = await showVersion(cache, damaged);
+    assert.deepEqual([code, fs.readdirSync(cache)], [2, []], `byte ${position}: ${stderr}`);
+    assert.match(stderr, /^rustre: Cannot start: /);
+  }
+});
+
+Deno.test("the executable cleans away versions that nobody runs", async () => {
+  await madeOnce();
+  const cache = newCache();
+  const [unused, used] = ["00000000000000aa", "00000000000000bb"];
+  for (const name of [unused, used, "old.1.x", "unrelated"]) {
+    fs.mkdirSync(`${cache}/${name}/state`, { recursive: true, mode: 0o700 });
+    fs.writeFileSync(`${cache}/${name}/state/in_use`, "");
+  }
+  fs.chmodSync(cache, 0o700);
+  using file = Deno.openSync(`${cache}/${used}/state/in_use`);
+  file.lockSync(false);
+  await assertStarts(cache);
+  const left = fs.readdirSync(cache).filter((name) =>
+    !/^[0-9a-f]{16}$/.test(name) || name === used
+  );
+  assert.deepEqual(left.sort(), [used, "lock", "unrelated"]);
+});
+
+Deno.test("a server keeps its version from being cleaned away", async () => {
+  await madeOnce();
+  const cache = newCache();
+  const args = ["--cache-dir", cache, "mgs", "--listen=127.0.0.1:0", `--store=sqlite:${cache}.db`];
+  await using _server = await startRustre(args, { executable, prefix: ["env", "-i"] });
+  using file = Deno.openSync(`${cache}/${onlyVersion(cache)}/state/in_use`, { write: true });
+  assert.equal(file.tryLockSync(true), false);
+});
+
+Deno.test("the executable refuses a cache directory that others can write", async () => {
+  await madeOnce();
+  const cache = newCache();
+  fs.mkdirSync(cache);
+  for (const mode of [0o770, 0o702, 0o777]) {
+    fs.chmodSync(cache, mode);
+    const { code, stderr } = await showVersion(cache);
+    assert.equal(code, 2);
+    assert.match(stderr, /Cannot start: the cache directory ".*" is not a directory that only /);
+    assert.deepEqual(fs.readdirSync(cache), []);
+  }
+  const link = newCache();
+  fs.chmodSync(cache, 0o700);
+  fs.symlinkSync(cache, link);
+  assert.equal((await showVersion(link)).code, 2);
+});
+
+Deno.test(needsRoot("the executable refuses a cache directory of somebody else"), async () => {
+  await madeOnce();
+  const cache = newCache();
+  fs.mkdirSync(cache, { mode: 0o700 });
+  fs.chownSync(cache, nobody, nobody);
+  const { code, stderr } = await showVersion(cache);
+  assert.equal(code, 2, stderr);
+  assert.deepEqual(fs.readdirSync(cache), []);
+});
+
+// ── compiled ───────────────────────────────────────────────────────────────────────────────────
+
+/** With the plain Deno in the place of the base runtime, which makes a file that is no rustre. */
+async function withBaseRuntime<T>(path: string, action: () => Promise<T>): Promise<T> {
+  const before = Deno.env.get("DENORT_BIN");
+  Deno.env.set("DENORT_BIN", path);
+  try {
+    return await action();
+  } finally {
+    if (before === undefined) Deno.env.delete("DENORT_BIN");
+    else Deno.env.set("DENORT_BIN", before);
+  }
+}
+
+Deno.test("what is compiled has the workers and the native packages in it", async () => {
+  const staged = await Deno.makeTempDir({ dir: directory });
+  await stageSources(staged, { kind: "compiled executable", commit: "c0ffee" });
+  const output = `${directory}/compiled`;
+  await withBaseRuntime(Deno.execPath(), () => makeCompiled(staged, output));
+  const appended = fs.readFileSync(output).subarray(fs.statSync(Deno.execPath()).size);
+  const worker = fs.readFileSync(`${root}commands/worker.ts`, "utf8").split("\n")[0]!;
+  for (const part of ["export async function main", worker, "c0ffee", "-gnu.node"]) {
+    assert.ok(appended.includes(part), part);
+  }
+});
+
+Deno.test("a build that does not pass the smoke test is refused", async () => {
+  const output = `${directory}/refused`;
+  const refused = withBaseRuntime(Deno.execPath(), () => build(output, "compiled executable"));
+  await assert.rejects(refused, /The compiled executable does not work/);
+  assert.equal(fs.existsSync(output), false);
+});
+
+const noBaseRuntime = Deno.env.has("DENORT_BIN")
+  ? ""
+  : " (skipped: DENORT_BIN names no base runtime)";
+
+Deno.test({
+  name: `what is compiled passes the smoke test${noBaseRuntime}`,
+  ignore: noBaseRuntime !== "",
+  fn: async () => {
+    const { kind } = await build(`${directory}/compiled`, "compiled executable");
+    assert.equal(kind, "compiled executable");
+  },
+});
