@@ -1,7 +1,7 @@
 // The licence texts of everything that is in the executable, as one text.
 
 import { readdir, readFile } from "node:fs/promises";
-import { shippedPackages } from "./packages.ts";
+import { type Package, shippedPackages } from "./packages.ts";
 import { root } from "./stage.ts";
 
 /** Each of them with what it is for; sorted, and the same for the same commit. */
@@ -11,8 +11,9 @@ export async function licenceTexts(): Promise<string> {
     section(`Deno ${Deno.version.deno}`, await readFile(`${root}packaging/licences/deno`, "utf8")),
     section(`V8 ${Deno.version.v8}`, await readFile(`${root}packaging/licences/v8`, "utf8")),
   ];
-  for (const { name, version, directory } of await shippedPackages()) {
-    sections.push(section(`${name} ${version}`, await licenceOf(name, directory)));
+  const packages = await shippedPackages();
+  for (const each of packages) {
+    sections.push(section(`${each.name} ${each.version}`, await licenceOf(each, packages)));
   }
   return sections.join("\n");
 }
@@ -21,15 +22,17 @@ function section(title: string, text: string): string {
   return `${title}\n${"=".repeat(title.length)}\n\n${text.trim()}\n`;
 }
 
-async function licenceOf(name: string, directory: string): Promise<string> {
+async function licenceOf(
+  { name, directory }: Package,
+  packages: readonly Package[],
+): Promise<string> {
   const files = (await readdir(directory)).filter((file) => /^(licen[cs]e|copying)/i.test(file));
   if (files.length > 0) {
     const texts = files.sort().map((file) => readFile(`${directory}/${file}`, "utf8"));
     return (await Promise.all(texts)).join("\n");
   }
-  // A package with a native part for one platform has its licence in the package that it belongs to.
-  const { license, repository } = JSON.parse(await readFile(`${directory}/package.json`, "utf8"));
-  if (typeof license !== "string") throw new Error(`The package ${name} has no licence`);
-  const url = typeof repository === "string" ? repository : repository?.url ?? "no repository";
-  return `${license}, as its package says, which has no text of its own. It comes from ${url}.`;
+  // The machine code of a package is a package of its own for each platform, and has no text.
+  const whole = packages.find((each) => name.startsWith(`${each.name}-`));
+  if (!whole) throw new Error(`The package ${name} has no licence text`);
+  return `It is a part of ${whole.name} and has its licence.`;
 }
