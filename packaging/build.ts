@@ -46,7 +46,7 @@ async function make(output: string, wanted: Kind | undefined): Promise<Built> {
     return await makeOne(output, "compiled executable", makeCompiled, reason);
   } catch (error) {
     if (!(error instanceof NoBaseRuntime) || wanted) throw error;
-    const reason = `there is no base runtime for deno compile: ${error.message}`;
+    const reason = `deno compile has no base runtime here: ${error.message}`;
     return await makeOne(output, "self-extracting executable", makeSelfExtracting, reason);
   }
 }

@@ -37,8 +37,9 @@ export async function makeCompiled(staged: string, output: string): Promise<void
 
 /** Why there is no base runtime; `undefined` where something else is wrong. */
 function reasonOf(stderr: string): string | undefined {
-  if (!/denort|dl\.deno\.land/.test(stderr)) return undefined;
-  const lines = stderr.split("\n").map((line) => line.trim());
-  const causes = lines.filter((line) => /^(error:|\d+:)/.test(line) && !line.endsWith("<unknown>"));
-  return causes.map((line) => line.replace(/^(error|\d+): */, "")).join(": ");
+  const url = /https:\S*denort[^\s)]*/.exec(stderr)?.[0];
+  if (url === undefined) return undefined;
+  const causes = [...stderr.matchAll(/^ *\d+: (.*)$/gm)].map(([, cause]) => cause);
+  const cause = causes.filter((each) => each !== "<unknown>").at(-1) ?? "the download failed";
+  return `Cannot download ${url}: ${cause}`;
 }

@@ -1,6 +1,7 @@
 // The npm packages that the program loads, as Deno's cache has them.
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import process from "node:process";
 import { root } from "./stage.ts";
 import { run } from "./run.ts";
 
@@ -25,9 +26,12 @@ interface PackageInfo {
 /** Those that what ships imports, and theirs, as far as they are for this platform; by name. */
 export async function shippedPackages(): Promise<Package[]> {
   const found = new Map<string, Package>();
-  for (const entry of ["main.ts", "commands/worker.ts"]) {
-    const args = ["info", "--quiet", "--json", `${root}${entry}`];
-    const { stdout } = await run(Deno.execPath(), args, { cwd: root, env: { NO_COLOR: "1" } });
+  const entries = ["main.ts", "commands/worker.ts"];
+  const deno = (...args: string[]) =>
+    run(Deno.execPath(), args, { cwd: root, env: { NO_COLOR: "1" } });
+  await deno("cache", "--quiet", ...entries);
+  for (const entry of entries) {
+    const { stdout } = await deno("info", "--quiet", "--json", entry);
     const graph = JSON.parse(stdout) as ModuleGraph;
     for (const { npmPackage } of graph.modules) if (npmPackage) add(found, graph, npmPackage);
   }
@@ -37,9 +41,17 @@ export async function shippedPackages(): Promise<Package[]> {
 
 function add(found: Map<string, Package>, graph: ModuleGraph, key: string): void {
   const info = graph.npmPackages[key];
-  // Those for other platforms are in the graph, and not on the disk.
-  if (!info || found.has(key) || !existsSync(`${info.localPath}/package.json`)) return;
+  if (!info || found.has(key) || !isForThisPlatform(info.localPath)) return;
   const { name, version, localPath: directory } = info;
   found.set(key, { name, version, directory });
   for (const dependency of info.dependencies) add(found, graph, dependency);
+}
+
+/** Those for others are in the graph, and may be on the disk. */
+function isForThisPlatform(directory: string): boolean {
+  const path = `${directory}/package.json`;
+  if (!existsSync(path)) return false;
+  const { os, cpu, libc } = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+  const allows = (list: unknown, own: string) => !Array.isArray(list) || list.includes(own);
+  return allows(os, process.platform) && allows(cpu, process.arch) && allows(libc, "glibc");
 }

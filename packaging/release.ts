@@ -5,36 +5,35 @@
 //   deno task release [--compiled | --self-extracting]
 
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { version } from "../shared/version.ts";
-import { build, type Kind, readBuildFlags } from "./build.ts";
+import { build, readBuildFlags } from "./build.ts";
 import { fileTime } from "./manifest.ts";
 import { licenceTexts } from "./licences.ts";
 import { root } from "./stage.ts";
 import { tar, type TarEntry } from "./tar.ts";
 import { run } from "./run.ts";
 
-/** Makes the archive in `directory`; gives its path. */
-export async function release(directory: string, wanted?: Kind): Promise<string> {
+/** Makes the archive in `directory`, with this executable; gives its path. */
+export async function release(directory: string, executable: string): Promise<string> {
   const name = `rustre-${version}-${Deno.build.os}-${Deno.build.arch}`;
-  const work = resolve(directory, `${name}.work`);
-  await rm(work, { recursive: true, force: true });
+  const path = resolve(directory, `${name}.tar.gz`);
+  const work = await mkdtemp(resolve(directory, "release-"));
   try {
-    await build(`${work}/rustre`, wanted);
-    await addUnits(work);
+    await copy(executable, `${work}/rustre`);
+    await addUnits(executable, work);
     for (const file of ["README.md", "CHANGELOG.md", "docs/operating.md"]) {
       await copy(`${root}${file}`, `${work}/${file}`);
     }
     await write(`${work}/LICENCES.txt`, await licenceTexts());
     const entries = await readEntries(work);
-    const path = resolve(directory, `${name}.tar.gz`);
-    const top = { name: `${name}/`, mode: 0o755, bytes: new Uint8Array() };
-    const inside = [...entries, checksums(entries)]
+    const top = { name: "", mode: 0o755, bytes: new Uint8Array() };
+    const inside = [top, ...entries, checksums(entries)]
       .map((entry) => ({ ...entry, name: `${name}/${entry.name}` }));
-    // What is in it is compressed already.
-    await writeFile(`${path}.new`, gzipSync(tar([top, ...inside], fileTime), { level: 1 }));
+    // Nearly all that is in it is compressed already.
+    await writeFile(`${path}.new`, gzipSync(tar(inside, fileTime), { level: 1 }));
     await rename(`${path}.new`, path);
     return path;
   } finally {
@@ -43,10 +42,10 @@ export async function release(directory: string, wanted?: Kind): Promise<string>
 }
 
 /** The units and the sample configuration, as the executable itself would install them. */
-async function addUnits(work: string): Promise<void> {
+async function addUnits(executable: string, work: string): Promise<void> {
   const cache = `${work}/cache`;
   const rustre = (...args: string[]) =>
-    run("env", ["-i", `${work}/rustre`, "--cache-dir", cache, ...args]);
+    run("env", ["-i", executable, "--cache-dir", cache, ...args]);
   try {
     const { stdout } = await rustre("admin", "--help");
     if (/\binstall-units\b/.test(stdout)) {
@@ -92,8 +91,9 @@ async function write(path: string, content: string | Uint8Array): Promise<void> 
 }
 
 if (import.meta.main) {
-  const { wanted } = readBuildFlags(Deno.args);
-  const path = await release(`${root}dist`, wanted);
+  const { output, wanted } = readBuildFlags(Deno.args);
+  const { kind, reason } = await build(output, wanted);
+  const path = await release(`${root}dist`, output);
   const digest = createHash("sha256").update(await readFile(path)).digest("hex");
-  console.log(`Made ${path}\nSHA-256 ${digest}`);
+  console.log(`Made ${path} with a ${kind} (${reason})\nSHA-256 ${digest}`);
 }

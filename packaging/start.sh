@@ -87,7 +87,8 @@ refuse() {
   reason="the cache directory \"$cache\" is not a directory that only this user and root can write"
 }
 
-# Unpacks Deno from file $1 with what every host has, and lets it do the rest.
+# Unpacks Deno from file $1 with what every host has, and lets it do the rest. Sets $reason where
+# that fails.
 unpack() {
   number=0
   new=$cache/new.$$.$number
@@ -103,33 +104,27 @@ unpack() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  reason=$(unpack_into "$1" 2>&1)
-  unpacked=$?
+  details=$(unpack_into "$1" 2>&1)
+  status=$?
   rm -rf "$new"
   trap - EXIT HUP INT TERM
-  return $unpacked
+  case $status in
+    0) return 0 ;;
+    3) reason="\"$1\" cannot be unpacked into \"$cache\", it is damaged or the disk is full: $details" ;;
+    126 | 127) reason="what is in \"$cache\" cannot be run, it takes $platform and a file system \
+that is not mounted noexec: $details" ;;
+    *) reason=$details ;;
+  esac
+  return 1
 }
 
-# Says why where it fails.
 unpack_into() {
-  if ! part "$1" "$deno_block" >"$new/rustre" ||
-    ! part "$1" "$program_block" "count=$program_blocks" >"$new/unpack.js"; then
-    echo "\"$1\" cannot be unpacked into \"$cache\": the file is damaged or the disk is full"
-    return 1
-  fi
+  part "$1" "$deno_block" >"$new/rustre" || return 3
+  part "$1" "$program_block" "count=$program_blocks" >"$new/unpack.js" || return 3
   chmod 700 "$new/rustre"
   # shellcheck disable=SC2086
   DENO_DIR=$new/unpack DENO_NO_UPDATE_CHECK=1 NO_COLOR=1 \
     "$new/rustre" run $flags "$new/unpack.js" "$1" "$archive" "$cache" "$new" "$id"
-  case $? in
-    0) return 0 ;;
-    126 | 127)
-      echo "\"$cache\" has what cannot be run here: it takes $platform," \
-        "and a file system that is not mounted noexec"
-      return 1
-      ;;
-  esac
-  return 1
 }
 
 # Writes what file $1 has from block $2 on to standard output, uncompressed and checked.

@@ -6,7 +6,10 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { build } from "../../packaging/build.ts";
 import { makeCompiled } from "../../packaging/compile.ts";
-import { root, stageSources } from "../../packaging/stage.ts";
+import { release } from "../../packaging/release.ts";
+import { run } from "../../packaging/run.ts";
+import { makeSelfExtracting } from "../../packaging/self_extracting.ts";
+import { commitOf, root, stageSources } from "../../packaging/stage.ts";
 import { version } from "../../shared/version.ts";
 import { type EmptyRoot, makeEmptyRoot, obstacleToEmptyRoot } from "../support/empty_root.ts";
 import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
@@ -25,6 +28,16 @@ const needsRoot = (name: string) => ({
   name: obstacle === undefined ? name : `${name} (skipped: ${obstacle})`,
   ignore: obstacle !== undefined,
 });
+
+/** A cache directory from which it has started. */
+let started: Promise<string> | undefined;
+const startedOnce = () =>
+  started ??= (async () => {
+    await madeOnce();
+    const cache = newCache();
+    await assertStarts(cache);
+    return cache;
+  })();
 
 let caches = 0;
 /** A cache directory that is not there yet. */
@@ -137,6 +150,7 @@ Deno.test(
   async () => {
     const root = await emptyRoot();
     try {
+      const small = "/data/tree/inner/small";
       const digests = makeTree(`${root.directory}/tree`);
       await using servers = new Servers(root.prefix());
       await servers.startAll();
@@ -147,8 +161,33 @@ Deno.test(
       await servers.startOss(1);
       await servers.run("client", "get", "-r", "/data/tree", "/again");
       assert.deepEqual(digestsOf(`${root.directory}/again`), digests);
-      assert.match(await servers.run("client", "ls", "/data"), /tree/);
-      assert.deepEqual(onlyVersion(`${root.directory}/var/cache/rustre`).length, 16);
+      assert.equal(await servers.run("client", "find", "/data", "-name", "sm*"), `${small}\n`);
+      assert.match(await servers.run("status"), /^ost 1 /m);
+      await servers.run("admin", "scrub");
+      onlyVersion(`${root.directory}/var/cache/rustre`);
+    } finally {
+      fs.rmSync(root.directory, { recursive: true });
+    }
+  },
+);
+
+Deno.test(
+  needsRoot("what root has unpacked runs for a user who can write nowhere"),
+  async () => {
+    const root = await emptyRoot();
+    try {
+      const cache = `${root.directory}/shared`;
+      const environment = { RUSTRE_CACHE_DIR: "/shared" };
+      const show = (user: number) => {
+        const prefix = root.prefix({ user, environment });
+        return runRustre(["--version"], { executable: "/rustre", prefix });
+      };
+      const first = await show(0);
+      assert.deepEqual([first.code, first.stderr], [0, ""]);
+      const refused = await show(nobody);
+      assert.deepEqual([refused.code, refused.stdout], [2, ""]);
+      fs.chmodSync(cache, 0o755);
+      assert.deepEqual(await show(nobody), first);
     } finally {
       fs.rmSync(root.directory, { recursive: true });
     }
@@ -165,7 +204,7 @@ Deno.test(
       assert.deepEqual([help.code, help.stderr], [0, ""]);
       assert.match(help.stdout, /^Usage: rustre client put/);
       assert.deepEqual(fs.readdirSync(`${root.directory}/home`), []);
-      assert.equal(onlyVersion(`${root.directory}/tmp/rustre-${nobody}`).length, 16);
+      onlyVersion(`${root.directory}/tmp/rustre-${nobody}`);
     } finally {
       fs.rmSync(root.directory, { recursive: true });
     }
@@ -184,9 +223,7 @@ Deno.test("many first starts at once of the executable leave one copy", async ()
 });
 
 Deno.test("the executable replaces a copy that was damaged", async (test) => {
-  await madeOnce();
-  const cache = newCache();
-  await assertStarts(cache);
+  const cache = await startedOnce();
   const copy = `${cache}/${onlyVersion(cache)}`;
   const damages: Record<string, () => void> = {
     "a file is cut off": () => fs.truncateSync(`${copy}/rustre`, 1_000_000),
@@ -242,10 +279,12 @@ Deno.test("the executable cleans away versions that nobody runs", async () => {
 });
 
 Deno.test("a server keeps its version from being cleaned away", async () => {
-  await madeOnce();
-  const cache = newCache();
-  const args = ["--cache-dir", cache, "mgs", "--listen=127.0.0.1:0", `--store=sqlite:${cache}.db`];
-  await using _server = await startRustre(args, { executable, prefix: ["env", "-i"] });
+  const cache = await startedOnce();
+  const args = ["mgs", "--listen=127.0.0.1:0", `--store=sqlite:${cache}.db`];
+  await using _server = await startRustre(args, {
+    executable,
+    prefix: ["env", "-i", `RUSTRE_CACHE_DIR=${cache}`],
+  });
   using file = Deno.openSync(`${cache}/${onlyVersion(cache)}/state/in_use`, { write: true });
   assert.equal(file.tryLockSync(true), false);
 });
@@ -275,6 +314,30 @@ Deno.test(needsRoot("the executable refuses a cache directory of somebody else")
   const { code, stderr } = await showVersion(cache);
   assert.equal(code, 2, stderr);
   assert.deepEqual(fs.readdirSync(cache), []);
+});
+
+// ── reproducible ───────────────────────────────────────────────────────────────────────────────
+
+Deno.test("the same sources give the same executable and the same release", async () => {
+  await madeOnce();
+  const staged = await Deno.makeTempDir({ dir: directory, prefix: "elsewhere-" });
+  const commit = await commitOf();
+  await stageSources(staged, { kind: "self-extracting executable", commit });
+  await makeSelfExtracting(staged, `${directory}/again`);
+  assert.ok(fs.readFileSync(executable).equals(fs.readFileSync(`${directory}/again`)));
+  const releases: string[] = [];
+  for (const file of [executable, `${directory}/again`]) {
+    releases.push(await release(await Deno.makeTempDir({ dir: directory }), file));
+  }
+  const [first, second] = releases.map((path) => fs.readFileSync(path));
+  assert.ok(first!.equals(second!));
+  const unpacked = await Deno.makeTempDir({ dir: directory });
+  await run("tar", ["-xzf", releases[0]!, "--strip-components=1", "-C", unpacked]);
+  await run("sha256sum", ["--check", "--strict", "SHA256SUMS"], { cwd: unpacked });
+  const licences = fs.readFileSync(`${unpacked}/LICENCES.txt`, "utf8");
+  for (const name of ["rustre", "Deno", "V8", "commander", "@node-rs/crc32-"]) {
+    assert.match(licences, new RegExp(`^${name}.*\n=+$`, "m"));
+  }
 });
 
 // ── compiled ───────────────────────────────────────────────────────────────────────────────────
