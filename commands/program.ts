@@ -7,11 +7,11 @@ import { statusCommand } from "../client/cli/status.ts";
 import { type CommandContext, UsageError } from "../shared/command_line.ts";
 import { isRustreError } from "../shared/errors.ts";
 import { type LogOutput, setUpLogging } from "../shared/logging.ts";
-import { describeVersion } from "../shared/version.ts";
 import type { ProgramContext } from "./context.ts";
 import { addGlobalFlags } from "./globals.ts";
 import { serverCommands } from "./servers.ts";
 import { upCommand } from "./up.ts";
+import { describeVersion } from "./version.ts";
 
 /** The roles that a server command runs; the first one is the process's own. */
 const rolesOfServers: Readonly<Record<string, readonly [string, ...string[]]>> = {

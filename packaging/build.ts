@@ -15,7 +15,7 @@ import { makeSelfExtracting } from "./self_extracting.ts";
 import { smokeTest } from "./smoke.ts";
 import { commitOf, root, stageSources } from "./stage.ts";
 
-export type Kind = Exclude<BuildInfo["kind"], "sources">;
+export type Kind = Exclude<BuildInfo["kind"], "checkout">;
 
 export interface Built {
   readonly kind: Kind;

@@ -13,7 +13,9 @@ export async function smokeTest(executable: string): Promise<void> {
   const rustre = (...args: string[]) => ["-i", executable, "--cache-dir", directory, ...args];
   try {
     const { stdout } = await run("env", rustre("--version"));
-    if (!stdout.startsWith(`${version} (`)) throw new Error(`It says it is ${stdout.trim()}`);
+    if (!stdout.startsWith(`rustre ${version}, `)) {
+      throw new Error(`It says it is ${stdout.trim()}`);
+    }
     await using mgs = await serve(
       rustre("mgs", "--listen=127.0.0.1:0", `--store=sqlite:${directory}/db`, "--workers=2"),
     );

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { runRustre, startRustre } from "../support/processes.ts";
-import { describeVersion, version } from "../../shared/version.ts";
+import { describeVersion } from "../../commands/version.ts";
+import { version } from "../../shared/version.ts";
 import configuration from "../../deno.json" with { type: "json" };
 
 async function withDirectory(test: (path: string) => Promise<void>): Promise<void> {

@@ -49,10 +49,7 @@ const showVersion = (cache: string, file = executable) =>
 async function assertStarts(cache: string): Promise<void> {
   const { code, stdout, stderr } = await showVersion(cache);
   assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
-  assert.match(
-    stdout,
-    new RegExp(`^${version} \\(commit .*, self-extracting executable, Deno .*\\)\n$`),
-  );
+  assert.match(stdout, new RegExp(`^rustre ${version}, commit .*, self-extracting executable\n$`));
 }
 
 /** The name of the one version in a cache directory that has nothing else but its lock. */
