@@ -44,9 +44,19 @@ export function unpackScript(staged: string): Promise<Uint8Array> {
  */
 async function installPackages(staged: string): Promise<void> {
   const { version, imports, unstable, compilerOptions } = await readConfiguration();
+  const { foundationdb } = imports;
+  if (foundationdb !== undefined) {
+    // A bundle gives whoever imports a CommonJS package as a whole its default export alone.
+    const text = `export { open, setAPIVersion } from "${foundationdb}";\n`;
+    await writeFile(`${staged}/packaging/native_foundationdb.ts`, text);
+  }
   const configuration = {
     version,
-    imports: { ...imports, "@node-rs/crc32": "./packaging/native_crc32.ts" },
+    imports: {
+      ...imports,
+      "@node-rs/crc32": "./packaging/native_crc32.ts",
+      ...foundationdb === undefined ? {} : { foundationdb: "./packaging/native_foundationdb.ts" },
+    },
     nodeModulesDir: "auto",
     unstable,
     compilerOptions,
