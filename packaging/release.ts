@@ -6,6 +6,7 @@
 
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { version } from "../shared/version.ts";
@@ -16,14 +17,21 @@ import { root } from "./stage.ts";
 import { tar, type TarEntry } from "./tar.ts";
 import { run } from "./run.ts";
 
-/** Makes the archive in `directory`, with this executable; gives its path. */
-export async function release(directory: string, executable: string): Promise<string> {
+/**
+ * Makes the archive in `directory`, with this executable, which has to run for it; gives its path.
+ * `cache` is where the executable unpacks itself.
+ */
+export async function release(
+  directory: string,
+  executable: string,
+  cache: string,
+): Promise<string> {
   const name = `rustre-${version}-${Deno.build.os}-${Deno.build.arch}`;
   const path = resolve(directory, `${name}.tar.gz`);
   const work = await mkdtemp(resolve(directory, "release-"));
   try {
     await copy(executable, `${work}/rustre`);
-    await addUnits(executable, work);
+    await addUnits(executable, work, cache);
     for (const file of ["README.md", "CHANGELOG.md", "docs/operating.md"]) {
       await copy(`${root}${file}`, `${work}/${file}`);
     }
@@ -42,18 +50,12 @@ export async function release(directory: string, executable: string): Promise<st
 }
 
 /** The units and the sample configuration, as the executable itself would install them. */
-async function addUnits(executable: string, work: string): Promise<void> {
-  const cache = `${work}/cache`;
+async function addUnits(executable: string, work: string, cache: string): Promise<void> {
   const rustre = (...args: string[]) =>
     run("env", ["-i", executable, "--cache-dir", cache, ...args]);
-  try {
-    const { stdout } = await rustre("admin", "--help");
-    if (/\binstall-units\b/.test(stdout)) {
-      await rustre("admin", "install-units", "--root", `${work}/units`);
-    }
-  } finally {
-    await rm(cache, { recursive: true, force: true });
-  }
+  const { stdout } = await rustre("admin", "--help");
+  if (!/\binstall-units\b/.test(stdout)) return;
+  await rustre("admin", "install-units", "--root", `${work}/units`);
 }
 
 async function readEntries(work: string): Promise<TarEntry[]> {
@@ -93,7 +95,9 @@ async function write(path: string, content: string | Uint8Array): Promise<void> 
 if (import.meta.main) {
   const { output, wanted } = readBuildFlags(Deno.args);
   const { kind, reason } = await build(output, wanted);
-  const path = await release(`${root}dist`, output);
+  const cache = await mkdtemp(`${tmpdir()}/rustre-release-`);
+  const path = await release(`${root}dist`, output, cache);
+  await rm(cache, { recursive: true });
   const digest = createHash("sha256").update(await readFile(path)).digest("hex");
   console.log(`Made ${path} with a ${kind} (${reason})\nSHA-256 ${digest}`);
 }

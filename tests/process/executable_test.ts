@@ -62,12 +62,15 @@ function onlyVersion(cache: string): string {
 
 // ── hosts with nothing ─────────────────────────────────────────────────────────────────────────
 
-async function emptyRoot(): Promise<EmptyRoot> {
-  await madeOnce();
-  const root = await makeEmptyRoot(await Deno.makeTempDir({ prefix: "rustre-root-" }));
-  fs.copyFileSync(executable, `${root.directory}/rustre`);
-  return root;
-}
+/** With the executable as its `/rustre`. */
+let root: Promise<EmptyRoot> | undefined;
+const emptyRoot = () =>
+  root ??= (async () => {
+    await madeOnce();
+    const root = await makeEmptyRoot(await Deno.makeTempDir({ dir: directory }));
+    fs.copyFileSync(executable, `${root.directory}/rustre`);
+    return root;
+  })();
 
 /** Four processes on one host that has nothing else. */
 class Servers implements AsyncDisposable {
@@ -145,49 +148,22 @@ function digestsOf(path: string): Map<string, string> {
 Deno.test(
   needsRoot("a cluster of four processes runs from the executable in an empty root"),
   async () => {
-    const root = await emptyRoot();
-    try {
-      const small = "/data/tree/inner/small";
-      const digests = makeTree(`${root.directory}/tree`);
-      await using servers = new Servers(root.prefix());
-      await servers.startAll();
-      await servers.run("client", "mkdir", "/data");
-      await servers.run("client", "setstripe", "-c", "2", "/data");
-      await servers.run("client", "put", "-r", "/tree", "/data/");
-      await servers.kill("oss1");
-      await servers.startOss(1);
-      await servers.run("client", "get", "-r", "/data/tree", "/again");
-      assert.deepEqual(digestsOf(`${root.directory}/again`), digests);
-      assert.equal(await servers.run("client", "find", "/data", "-name", "sm*"), `${small}\n`);
-      assert.match(await servers.run("status"), /^ost 1 /m);
-      await servers.run("admin", "scrub");
-      onlyVersion(`${root.directory}/var/cache/rustre`);
-    } finally {
-      fs.rmSync(root.directory, { recursive: true });
-    }
-  },
-);
-
-Deno.test(
-  needsRoot("what root has unpacked runs for a user who can write nowhere"),
-  async () => {
-    const root = await emptyRoot();
-    try {
-      const cache = `${root.directory}/shared`;
-      const environment = { RUSTRE_CACHE_DIR: "/shared" };
-      const show = (user: number) => {
-        const prefix = root.prefix({ user, environment });
-        return runRustre(["--version"], { executable: "/rustre", prefix });
-      };
-      const first = await show(0);
-      assert.deepEqual([first.code, first.stderr], [0, ""]);
-      const refused = await show(nobody);
-      assert.deepEqual([refused.code, refused.stdout], [2, ""]);
-      fs.chmodSync(cache, 0o755);
-      assert.deepEqual(await show(nobody), first);
-    } finally {
-      fs.rmSync(root.directory, { recursive: true });
-    }
+    const { directory, prefix } = await emptyRoot();
+    const small = "/data/tree/inner/small";
+    const digests = makeTree(`${directory}/tree`);
+    await using servers = new Servers(prefix());
+    await servers.startAll();
+    await servers.run("client", "mkdir", "/data");
+    await servers.run("client", "setstripe", "-c", "2", "/data");
+    await servers.run("client", "put", "-r", "/tree", "/data/");
+    await servers.kill("oss1");
+    await servers.startOss(1);
+    await servers.run("client", "get", "-r", "/data/tree", "/again");
+    assert.deepEqual(digestsOf(`${directory}/again`), digests);
+    assert.equal(await servers.run("client", "find", "/data", "-name", "sm*"), `${small}\n`);
+    assert.match(await servers.run("status"), /^ost 1 /m);
+    await servers.run("admin", "scrub");
+    onlyVersion(`${directory}/var/cache/rustre`);
   },
 );
 
@@ -195,28 +171,53 @@ Deno.test(
   needsRoot("the executable runs for a user with a home that cannot be written"),
   async () => {
     const root = await emptyRoot();
-    try {
-      const prefix = root.prefix({ user: nobody, environment: { HOME: "/home" } });
-      const help = await runRustre(["client", "put", "--help"], { executable: "/rustre", prefix });
-      assert.deepEqual([help.code, help.stderr], [0, ""]);
-      assert.match(help.stdout, /^Usage: rustre client put/);
-      assert.deepEqual(fs.readdirSync(`${root.directory}/home`), []);
-      onlyVersion(`${root.directory}/tmp/rustre-${nobody}`);
-    } finally {
-      fs.rmSync(root.directory, { recursive: true });
-    }
+    const prefix = root.prefix({ user: nobody, environment: { HOME: "/home" } });
+    const help = await runRustre(["client", "put", "--help"], { executable: "/rustre", prefix });
+    assert.deepEqual([help.code, help.stderr], [0, ""]);
+    assert.match(help.stdout, /^Usage: rustre client put/);
+    assert.deepEqual(fs.readdirSync(`${root.directory}/home`), []);
+    onlyVersion(`${root.directory}/tmp/rustre-${nobody}`);
+  },
+);
+
+Deno.test(
+  needsRoot("what root has unpacked runs for others if they may read it"),
+  async () => {
+    const root = await emptyRoot();
+    const environment = { RUSTRE_CACHE_DIR: "/var/cache/rustre" };
+    const show = (user: number) => {
+      const prefix = root.prefix({ user, environment });
+      return runRustre(["--version"], { executable: "/rustre", prefix });
+    };
+    const first = await show(0);
+    assert.deepEqual([first.code, first.stderr], [0, ""]);
+    const refused = await show(nobody);
+    assert.deepEqual([refused.code, refused.stdout], [2, ""]);
+    fs.chmodSync(root.directory + environment.RUSTRE_CACHE_DIR, 0o755);
+    assert.deepEqual(await show(nobody), first);
   },
 );
 
 // ── the cache directory ────────────────────────────────────────────────────────────────────────
 
-Deno.test("many first starts at once of the executable leave one copy", async () => {
+Deno.test("many first starts at once leave one copy, and no version that nobody runs", async () => {
   await madeOnce();
   const cache = newCache();
-  await Promise.all(Array.from({ length: 4 }, () => assertStarts(cache)));
-  const { ino } = fs.statSync(`${cache}/${onlyVersion(cache)}`);
+  const [unused, used] = ["00000000000000aa", "00000000000000bb"];
+  for (const name of [unused, used, "old.1.x", "unrelated"]) {
+    fs.mkdirSync(`${cache}/${name}/state`, { recursive: true });
+    fs.writeFileSync(`${cache}/${name}/state/in_use`, "");
+  }
+  fs.chmodSync(cache, 0o700);
+  using file = Deno.openSync(`${cache}/${used}/state/in_use`);
+  file.lockSync(false);
+  await Promise.all(Array.from({ length: 3 }, () => assertStarts(cache)));
+  const left = fs.readdirSync(cache).sort();
+  const [version] = left.splice(1, 1);
+  assert.deepEqual(left, [used, "lock", "unrelated"]);
+  const { ino } = fs.statSync(`${cache}/${version}`);
   await assertStarts(cache);
-  assert.equal(fs.statSync(`${cache}/${onlyVersion(cache)}`).ino, ino);
+  assert.equal(fs.statSync(`${cache}/${version}`).ino, ino);
 });
 
 Deno.test("the executable replaces a copy that was damaged", async (test) => {
@@ -255,24 +256,6 @@ Deno.test("an executable that was damaged or cut off says so and leaves nothing"
     assert.deepEqual([code, fs.readdirSync(cache)], [2, []], `byte ${position}: ${stderr}`);
     assert.match(stderr, /^rustre: Cannot start: /);
   }
-});
-
-Deno.test("the executable cleans away versions that nobody runs", async () => {
-  await madeOnce();
-  const cache = newCache();
-  const [unused, used] = ["00000000000000aa", "00000000000000bb"];
-  for (const name of [unused, used, "old.1.x", "unrelated"]) {
-    fs.mkdirSync(`${cache}/${name}/state`, { recursive: true, mode: 0o700 });
-    fs.writeFileSync(`${cache}/${name}/state/in_use`, "");
-  }
-  fs.chmodSync(cache, 0o700);
-  using file = Deno.openSync(`${cache}/${used}/state/in_use`);
-  file.lockSync(false);
-  await assertStarts(cache);
-  const left = fs.readdirSync(cache).filter((name) =>
-    !/^[0-9a-f]{16}$/.test(name) || name === used
-  );
-  assert.deepEqual(left.sort(), [used, "lock", "unrelated"]);
 });
 
 Deno.test("a server keeps its version from being cleaned away", async () => {
@@ -316,7 +299,7 @@ Deno.test(needsRoot("the executable refuses a cache directory of somebody else")
 // ── reproducible ───────────────────────────────────────────────────────────────────────────────
 
 Deno.test("the same sources give the same executable and the same release", async () => {
-  await madeOnce();
+  const cache = await startedOnce();
   const staged = await Deno.makeTempDir({ dir: directory, prefix: "elsewhere-" });
   const commit = await commitOf();
   await stageSources(staged, { kind: "self-extracting executable", commit });
@@ -324,7 +307,7 @@ Deno.test("the same sources give the same executable and the same release", asyn
   assert.ok(fs.readFileSync(executable).equals(fs.readFileSync(`${directory}/again`)));
   const releases: string[] = [];
   for (const file of [executable, `${directory}/again`]) {
-    releases.push(await release(await Deno.makeTempDir({ dir: directory }), file));
+    releases.push(await release(await Deno.makeTempDir({ dir: directory }), file, cache));
   }
   const [first, second] = releases.map((path) => fs.readFileSync(path));
   assert.ok(first!.equals(second!));
