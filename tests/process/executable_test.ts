@@ -63,9 +63,9 @@ function onlyVersion(cache: string): string {
 // ── hosts with nothing ─────────────────────────────────────────────────────────────────────────
 
 /** With the executable as its `/rustre`. */
-let root: Promise<EmptyRoot> | undefined;
+let madeRoot: Promise<EmptyRoot> | undefined;
 const emptyRoot = () =>
-  root ??= (async () => {
+  madeRoot ??= (async () => {
     await madeOnce();
     const root = await makeEmptyRoot(await Deno.makeTempDir({ dir: directory }));
     fs.copyFileSync(executable, `${root.directory}/rustre`);
