@@ -30,13 +30,13 @@ export async function makeCompiled(staged: string, output: string): Promise<void
   try {
     await run(Deno.execPath(), args, { cwd: staged, env: { NO_COLOR: "1" } });
   } catch (error) {
-    const reason = error instanceof RunError ? reasonOf(error.stderr) : undefined;
+    const reason = error instanceof RunError ? noBaseRuntime(error.stderr) : undefined;
     throw reason === undefined ? error : new NoBaseRuntime(reason, { cause: error });
   }
 }
 
-/** Why there is no base runtime; `undefined` where something else is wrong. */
-function reasonOf(stderr: string): string | undefined {
+/** From the errors of `deno compile` why there is none; `undefined` where something else is wrong. */
+export function noBaseRuntime(stderr: string): string | undefined {
   const url = /https:\S*denort[^\s)]*/.exec(stderr)?.[0];
   if (url === undefined) return undefined;
   const causes = [...stderr.matchAll(/^ *\d+: (.*)$/gm)].map(([, cause]) => cause);
