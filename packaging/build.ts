@@ -5,7 +5,7 @@
 //
 // Without a choice it compiles where Deno's base runtime can be had, from DENORT_BIN or by download.
 
-import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -23,17 +23,22 @@ export interface Built {
   readonly reason: string;
 }
 
-/** Makes `output`, of the wanted kind if there is one, and tests it. */
+/** Makes `output`, of the wanted kind if there is one. What was there stays until it is tested. */
 export async function build(output: string, wanted?: Kind): Promise<Built> {
+  const untested = `${output}.untested`;
   await mkdir(dirname(output), { recursive: true });
-  const built = await make(output, wanted);
+  // deno compile overwrites nothing that it has not made.
+  await rm(untested, { force: true });
   try {
-    await smokeTest(output);
-  } catch (error) {
-    await rm(output, { force: true });
-    throw new Error(`The ${built.kind} does not work`, { cause: error });
+    const built = await make(untested, wanted);
+    await smokeTest(untested).catch((cause) => {
+      throw new Error(`The ${built.kind} does not work`, { cause });
+    });
+    await rename(untested, output);
+    return built;
+  } finally {
+    await rm(untested, { force: true });
   }
-  return built;
 }
 
 async function make(output: string, wanted: Kind | undefined): Promise<Built> {

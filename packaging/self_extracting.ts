@@ -2,7 +2,7 @@
 // and Deno compressed, each from a whole block on, so that the script finds them with `dd`.
 
 import { createHash } from "node:crypto";
-import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { bundle, unpackScript } from "./bundle.ts";
@@ -49,7 +49,10 @@ export async function makeSelfExtracting(staged: string, output: string): Promis
   // Compressed, it has a checksum that the script can rely on.
   const program = [padded(await compressed(unpack, 1)), padded(archive)];
   const script = await startScript(template, { id, files, program });
-  await writeExecutable(output, [script, ...program, ...await compressed(deno, compressedParts)]);
+  await writeFile(output, "", { mode: 0o755 });
+  for (const part of [script, ...program, ...await compressed(deno, compressedParts)]) {
+    await writeFile(output, part, { flag: "a" });
+  }
 }
 
 function packed(name: string, mode: number, bytes: Uint8Array): Packed {
@@ -138,13 +141,4 @@ async function compressed(bytes: Uint8Array, count: number): Promise<Uint8Array[
   return await Promise.all(
     parts.map((part) => promisify(gzip)(part, { level: compressionLevel })),
   );
-}
-
-/** Whoever has it open keeps the old one. */
-async function writeExecutable(path: string, parts: readonly Uint8Array[]): Promise<void> {
-  const temporary = `${path}.new`;
-  await rm(temporary, { force: true });
-  await writeFile(temporary, "", { mode: 0o755 });
-  for (const part of parts) await writeFile(temporary, part, { flag: "a" });
-  await rename(temporary, path);
 }

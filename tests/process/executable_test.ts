@@ -346,11 +346,13 @@ Deno.test("what is compiled has the workers and the native packages in it", asyn
   }
 });
 
-Deno.test("a build that does not pass the smoke test is refused", async () => {
+Deno.test("a build that does not pass the smoke test leaves what was there", async () => {
   const output = `${directory}/refused`;
+  fs.writeFileSync(output, "old");
   const refused = withBaseRuntime(Deno.execPath(), () => build(output, "compiled executable"));
   await assert.rejects(refused, /The compiled executable does not work/);
-  assert.equal(fs.existsSync(output), false);
+  assert.equal(fs.readFileSync(output, "utf8"), "old");
+  assert.equal(fs.existsSync(`${output}.untested`), false);
 });
 
 const noBaseRuntime = Deno.env.has("DENORT_BIN")
