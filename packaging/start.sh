@@ -63,9 +63,11 @@ inspect_listing() {
   [ "$found" = "$expected" ]
 }
 
-# Whether the files are in directory $1, or could be unpacked there; sets $reason where not.
+# Whether the files are in directory $1, or could be unpacked there. Sets $reason where not, and
+# $status to 2 where the same start would fail again, else to 1.
 ready() {
   cache=$1
+  status=2
   inspect
   case $? in
     0) return 0 ;;
@@ -87,8 +89,7 @@ refuse() {
   reason="the cache directory \"$cache\" is not a directory that only this user and root can write"
 }
 
-# Unpacks Deno from file $1 with what every host has, and lets it do the rest. Sets $reason where
-# that fails.
+# Unpacks Deno from file $1 with what every host has, and lets it do the rest.
 unpack() {
   number=0
   new=$cache/new.$$.$number
@@ -105,15 +106,19 @@ unpack() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
   details=$(unpack_into "$1" 2>&1)
-  status=$?
+  result=$?
   rm -rf "$new"
   trap - EXIT HUP INT TERM
-  case $status in
+  status=1
+  case $result in
     0) return 0 ;;
     3) reason="\"$1\" cannot be unpacked into \"$cache\", it is damaged or the disk is full: $details" ;;
-    126 | 127) reason="what is in \"$cache\" cannot be run, it takes $platform and a file system \
-that is not mounted noexec: $details" ;;
-    *) reason=$details ;;
+    126 | 127)
+      reason="what is in \"$cache\" cannot be run, it takes $platform and a file system that is \
+not mounted noexec: $details"
+      status=2
+      ;;
+    *) reason=${details:-"unpacking into \"$cache\" ended with status $result"} ;;
   esac
   return 1
 }
@@ -151,9 +156,9 @@ PATH=${PATH-/usr/sbin:/usr/bin:/sbin:/bin}
 reason=
 read_cache_directory "$@"
 if [ -n "$asked" ]; then
-  ready "$asked" || fail "$reason" 2
+  ready "$asked" || fail "$reason" "$status"
 else
-  find_directory || fail "$reason; --cache-dir or RUSTRE_CACHE_DIR names another one" 1
+  find_directory || fail "$reason; --cache-dir or RUSTRE_CACHE_DIR names another one" "$status"
 fi
 export DENO_DIR="$cache/$id/state/deno" DENO_NO_UPDATE_CHECK=1
 # shellcheck disable=SC2086
