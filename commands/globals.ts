@@ -57,6 +57,10 @@ const flags: readonly GlobalFlag[] = [
     defaultValue: "auto",
     choices: dataPathChoices,
   },
+  {
+    long: "--cache-dir <DIR>",
+    description: "of a self-extracting executable: where it unpacks itself",
+  },
   { long: "--json", description: "results as JSON" },
   {
     long: "--config <FILE>",
