@@ -17,7 +17,7 @@ const layers = new Map<string, readonly string[]>(Object.entries({
 }));
 
 /** Where everything that is not shipped lives: nothing that is may depend on it. */
-const notShipped: readonly string[] = ["tests", "bench", ".ci", "docs"];
+const notShipped: readonly string[] = ["tests", "bench", ".ci", "docs", "packaging"];
 
 /** The first segment of a path below the root; of a file in the root itself, its name. */
 function folderOf(path: string): string {
@@ -67,6 +67,7 @@ const realWorld: readonly string[] = [
   "shared/tcp_transport.ts",
   "tests/",
   "bench/",
+  "packaging/",
   ".ci/",
 ];
 

@@ -8,11 +8,11 @@ import type { Address } from "../shared/environment.ts";
 import { messageOf } from "../shared/errors.ts";
 import { logFormats, logLevelNames } from "../shared/logging.ts";
 import { dataPathChoices } from "../shared/tcp_transport.ts";
+import { defaultConfigPath } from "./settings.ts";
 
 interface GlobalFlag {
   readonly short?: string;
   readonly long: string;
-  readonly environment?: string;
   readonly description: string;
   readonly defaultValue?: unknown;
   readonly defaultText?: string;
@@ -24,7 +24,6 @@ const flags: readonly GlobalFlag[] = [
   {
     short: "-m",
     long: "--mgs <HOST:PORT,...>",
-    environment: "RUSTRE_MGS",
     description: "management servers",
     defaultValue: [{ host: "127.0.0.1", port: 9400 }],
     defaultText: "127.0.0.1:9400",
@@ -33,37 +32,40 @@ const flags: readonly GlobalFlag[] = [
   {
     short: "-c",
     long: "--cluster-name <NAME>",
-    environment: "RUSTRE_CLUSTER",
     description: "of servers: the name of the cluster in the store",
     defaultValue: "rustre",
     parse: parseClusterName,
   },
   {
     long: "--log-level <LEVEL>",
-    environment: "RUSTRE_LOG",
     description: "least important level logged (default: servers info, client warn)",
     choices: logLevelNames,
   },
   {
     long: "--log-dir <DIR>",
-    environment: "RUSTRE_LOG_DIR",
     description: "also log to DIR/ROLE.log",
   },
   {
     long: "--log-format <FORMAT>",
-    environment: "RUSTRE_LOG_FORMAT",
     description: "of log lines",
     defaultValue: "text",
     choices: logFormats,
   },
   {
     long: "--data-path <PATH>",
-    environment: "RUSTRE_DATA_PATH",
     description: "how files are sent: without copying them where that works, or never so",
     defaultValue: "auto",
     choices: dataPathChoices,
   },
+  {
+    long: "--cache-dir <DIR>",
+    description: "of a self-extracting executable: where it unpacks itself",
+  },
   { long: "--json", description: "results as JSON" },
+  {
+    long: "--config <FILE>",
+    description: `configuration (default: ${defaultConfigPath} where it is there)`,
+  },
 ];
 
 /** Gives the program its global flags, and every command below it hidden copies of them. */
@@ -108,17 +110,16 @@ function makeOption(flag: GlobalFlag, short: string | undefined): Option {
   const option = new Option(short ? `${short}, ${flag.long}` : flag.long, flag.description);
   if (flag.choices) option.choices(flag.choices);
   if (flag.parse) option.argParser(flag.parse);
-  if (flag.environment) option.env(flag.environment);
   if (flag.defaultValue !== undefined) option.default(flag.defaultValue, flag.defaultText);
   return option;
 }
 
-/** Copies have no default and no environment: they only tell what stands behind the command. */
+/** Copies have no default: they only tell what stands behind the command. */
 function addCopies(parent: Command): void {
   for (const command of parent.commands) {
     const taken = (name: string) =>
       command.options.some((option) => option.short === name || option.long === name);
-    for (const { defaultValue: _1, environment: _2, ...flag } of flags) {
+    for (const { defaultValue: _, ...flag } of flags) {
       if (taken(flag.long.split(" ")[0] ?? flag.long)) continue;
       const short = flag.short && !taken(flag.short) ? flag.short : undefined;
       command.addOption(makeOption(flag, short).hideHelp());
@@ -127,7 +128,10 @@ function addCopies(parent: Command): void {
   }
 }
 
-/** Of the command itself if given there, else of the commands before it up to the program. */
+/**
+ * Of the command itself if given there, else of the commands before it up to the program, which has
+ * what the configuration says.
+ */
 function valueOf(command: Command, name: string): unknown {
   const given = command.getOptionValueSource(name) === "cli";
   if (given || !command.parent) return command.getOptionValue(name);

@@ -1,18 +1,21 @@
 // The whole command line: the commands with their flags, and what all of them have in common. What
 // a command does is loaded only when it runs.
 
-import { Command } from "commander";
+import { Command, Help, type Option } from "commander";
 import { adminCommands, clientCommands } from "../client/cli/commands.ts";
 import { statusCommand } from "../client/cli/status.ts";
 import { type CommandContext, UsageError } from "../shared/command_line.ts";
 import { isRustreError } from "../shared/errors.ts";
 import { type LogOutput, setUpLogging } from "../shared/logging.ts";
-import { version } from "../shared/version.ts";
 import { adminStoreCommands } from "./admin.ts";
 import type { ProgramContext } from "./context.ts";
+import { applyConfiguration } from "./configuration.ts";
 import { addGlobalFlags } from "./globals.ts";
+import { completionCommand, configCommand, installUnitsCommand } from "./host_commands.ts";
 import { serverCommands } from "./servers.ts";
+import { defaultLogLevel, noteSettings, sectionOf, variableOf } from "./settings.ts";
 import { upCommand } from "./up.ts";
+import { describeVersion } from "./version.ts";
 
 /** The roles that a server command runs; the first one is the process's own. */
 const rolesOfServers: Readonly<Record<string, readonly [string, ...string[]]>> = {
@@ -25,12 +28,14 @@ const rolesOfServers: Readonly<Record<string, readonly [string, ...string[]]>> =
 export function buildProgram(context: ProgramContext): Command {
   const program = new Command("rustre")
     .description("A parallel distributed file system.")
-    .version(version)
+    .version(describeVersion())
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "rustre: ")) })
     .showHelpAfterError("(rustre --help lists the commands and the global flags)")
-    .hook("preAction", (_program, command) => {
+    .configureHelp({ optionDescription: describeOption })
+    .hook("preAction", async (_program, command) => {
+      await applyConfiguration(command);
       context.output = setUpLog(context, command);
     });
   program.addCommand(upCommand(context));
@@ -41,10 +46,14 @@ export function buildProgram(context: ProgramContext): Command {
   program.addCommand(client);
   const admin = new Command("admin").description("keep the cluster in good order");
   for (const command of adminCommands(context)) admin.addCommand(command);
+  admin.addCommand(installUnitsCommand(context));
   for (const command of adminStoreCommands(context)) admin.addCommand(command);
   program.addCommand(admin);
+  program.addCommand(configCommand(context));
+  program.addCommand(completionCommand());
   inheritSettings(program);
   addGlobalFlags(program);
+  noteSettings(program);
   return program;
 }
 
@@ -56,13 +65,20 @@ function inheritSettings(parent: Command): void {
   }
 }
 
+/** With the name of its environment variable, which commander is not told: see configuration.ts. */
+function describeOption(this: Help, option: Option): string {
+  const description = Help.prototype.optionDescription.call(this, option);
+  const variable = variableOf(option);
+  return variable === undefined ? description : `${description} (env: ${variable})`;
+}
+
 function setUpLog(context: CommandContext, command: Command): LogOutput {
   const { logLevel, logFormat, logDirectory } = context.globalsOf(command);
   const roles = rolesOfServers[command.name()];
   const isServer = roles !== undefined && command.parent?.parent === null;
   try {
     return setUpLogging({
-      level: logLevel ?? (isServer ? "info" : "warn"),
+      level: logLevel ?? defaultLogLevel(sectionOf(command)),
       format: logFormat,
       stream: isServer ? "stdout" : "stderr",
       roles: isServer ? roles : ["client"],

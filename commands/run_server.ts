@@ -7,9 +7,11 @@ import { UsageError } from "../shared/command_line.ts";
 import { withDeadline } from "../shared/deadline.ts";
 import { type ErrorCode, isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import { loggerOf } from "../shared/logging.ts";
 import { externalAddresses, localAddressTowards, systemHostName } from "../shared/platform.ts";
 import { version } from "../shared/version.ts";
 import type { ProgramContext } from "./context.ts";
+import { notifyServiceManager } from "./service_manager.ts";
 
 export interface HostAndPort {
   readonly host: string;
@@ -79,8 +81,10 @@ export async function runServer(
   context: ProgramContext,
   start: () => Promise<StartedServer>,
 ): Promise<void> {
+  using _ = reopenLogs(context);
   let server: StartedServer;
   try {
+    await notifyServiceManager("STATUS=Starting; it waits for an mgs however long that takes");
     server = await start();
   } catch (error) {
     if (context.signal.aborted) return;
@@ -90,20 +94,48 @@ export async function runServer(
     throw error;
   }
   try {
-    await Promise.race([printReady(context, server.ready), server.failed ?? never]);
+    await Promise.race([sayReady(context, server.ready), server.failed ?? never]);
   } finally {
-    await server.close();
+    await stop(context, server);
   }
 }
 
 const never = new Promise<never>(() => {});
 
+/** SIGHUP: whoever rotates the logs has moved them. */
+function reopenLogs({ output }: ProgramContext): Disposable {
+  if (Deno.build.os === "windows") return { [Symbol.dispose]: () => {} };
+  const reopen = () => output?.reopen();
+  Deno.addSignalListener("SIGHUP", reopen);
+  return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGHUP", reopen) };
+}
+
 /** Resolves when the signal fires; rejects where whoever waits for the line never gets it. */
-async function printReady({ output, signal }: ProgramContext, ready: string): Promise<void> {
+async function sayReady({ output, signal }: ProgramContext, ready: string): Promise<void> {
   const stopped = fired(signal);
   // Nobody may be reading yet, and a signal must end the server even then.
   await Promise.race([output?.print(`ready ${ready}`), stopped]);
+  if (!signal.aborted) await notifyServiceManager(`READY=1\nSTATUS=Serving ${ready}`);
   await stopped;
+}
+
+/** Takes limits.stopMs at most: what is not done by then ends with the process. */
+async function stop(context: ProgramContext, server: StartedServer): Promise<void> {
+  const { environment, setExitCode } = context;
+  await notifyServiceManager("STOPPING=1\nSTATUS=Stopping");
+  const late = Promise.withResolvers<never>();
+  const cancel = environment.clock.setTimer(() => {
+    late.reject(new RustreError("TIMED_OUT", `not done within ${limits.stopMs} ms`));
+  }, limits.stopMs);
+  try {
+    await Promise.race([server.close(), late.promise]);
+  } catch (error) {
+    if (!isRustreError(error)) throw error;
+    loggerOf("process").error("Cannot stop in good order", { reason: error.message });
+    setExitCode(1);
+  } finally {
+    cancel();
+  }
 }
 
 /** `promise`, unless the process is told to stop first. */

@@ -21,6 +21,13 @@ const functions = {
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
   utimensat: { parameters: ["i32", "buffer", "buffer", "i32"], result: "i32" },
   futimens: { parameters: ["i32", "buffer"], result: "i32" },
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+  sendto: {
+    parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
+    result: "isize",
+    nonblocking: true,
+  },
   linkat: { parameters: ["i32", "buffer", "i32", "buffer", "i32"], result: "i32" },
 } as const;
 
@@ -112,6 +119,34 @@ export function sendFile(
   const offset = new BigInt64Array([BigInt(offsetBytes)]);
   const sent = Number(library.sendfile(socket, file, offset, BigInt(lengthBytes)));
   return sent < 0 ? undefined : sent;
+}
+
+// AF_UNIX, SOCK_DGRAM with SOCK_CLOEXEC, MSG_NOSIGNAL, and the longest path of struct sockaddr_un.
+const localFamily = 1;
+const datagramSocket = 2 | 0o2000000;
+const withoutSignal = 0x4000;
+const localPathBytesMax = 107;
+
+/**
+ * Sends one datagram to a socket of this host; tells whether it did. A path that begins with "@" is
+ * an abstract name, as systemd has it.
+ */
+export async function sendDatagram(path: string, text: string): Promise<boolean> {
+  const library = libc();
+  const name = new TextEncoder().encode(path);
+  if (!library || name.length > localPathBytesMax) return false;
+  const isAbstract = path.startsWith("@");
+  if (isAbstract) name[0] = 0;
+  const address = new Uint8Array(2 + name.length + (isAbstract ? 0 : 1));
+  new DataView(address.buffer).setUint16(0, localFamily, true);
+  address.set(name, 2);
+  const bytes = new TextEncoder().encode(text);
+  const socket = library.socket(localFamily, datagramSocket, 0);
+  if (socket < 0) return false;
+  const [length, addressLength] = [BigInt(bytes.length), address.length];
+  const sent = await library.sendto(socket, bytes, length, withoutSignal, address, addressLength);
+  library.close(socket);
+  return Number(sent) === bytes.length;
 }
 
 // ── files and disks ────────────────────────────────────────────────────────────────────────────

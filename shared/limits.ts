@@ -376,6 +376,8 @@ export const limits = {
   progressLineMs: 200,
 
   // ── processes ────────────────────────────────────────────────────────────────────────────────
+  /** A configuration file. */
+  configurationBytesMax: 64 * KiB,
   /** Characters of log lines that wait to be written; more lines are counted and dropped. */
   logBufferLength: 4 * MiB,
   /** Time that requests under way get at a stop. */
@@ -393,6 +395,8 @@ export const limits = {
   workerRestartMaxMs: 2_000,
   /** A worker that has not stopped by then is ended: it drains and unregisters within this. */
   workerStopMs: 8_000,
+  /** A server that has not stopped by then ends. */
+  stopMs: 10_000,
 } as const;
 
 assert(limits.stripeBytesMin <= limits.stripeBytesDefault, "default stripe below the minimum");
@@ -485,6 +489,7 @@ assert(
   limits.drainMs + limits.unregisterTimeoutMs < limits.workerStopMs,
   "a worker must have the time to stop in good order",
 );
+assert(limits.workerStopMs < limits.stopMs, "a server must outlast its workers");
 assert(
   limits.storeBatchBytesMax >= limits.transactionBytesMax,
   "the largest transaction must fit into a batch",

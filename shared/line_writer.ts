@@ -9,7 +9,7 @@ export interface ByteSink {
 }
 
 export class LineWriter {
-  readonly #sink: ByteSink;
+  #sink: ByteSink;
   readonly #encoder = new TextEncoder();
   #waiting: string[] = [];
   #waitingLength = 0;
@@ -41,6 +41,16 @@ export class LineWriter {
     this.#writing ??= this.#writeWaiting();
   }
 
+  /**
+   * Lines that are not being written yet go to `sink`, where the one before has failed too. Resolves
+   * when that one is not used any more.
+   */
+  async replaceSink(sink: ByteSink): Promise<void> {
+    this.#sink = sink;
+    this.#failure = undefined;
+    await this.#writing;
+  }
+
   /** Resolves when all lines so far have been handed to the system, or cannot be. */
   async flush(): Promise<void> {
     while (this.#writing !== undefined) await this.#writing;
@@ -49,27 +59,29 @@ export class LineWriter {
   async #writeWaiting(): Promise<void> {
     // Lines of the same turn of the event loop share a write.
     await Promise.resolve();
-    try {
-      while (this.#waiting.length > 0) {
-        const text = this.#waiting.join("\n") + "\n" + this.#noteOfDropped();
-        this.#waiting = [];
-        this.#waitingLength = 0;
-        await this.#writeAll(this.#encoder.encode(text));
-      }
-    } catch (error) {
-      // The reader is gone or the disk is full. There is no place left to say so, and a server
-      // serves on without its log.
-      this.#failure = error;
+    while (this.#waiting.length > 0) {
+      const text = this.#waiting.join("\n") + "\n" + this.#noteOfDropped();
       this.#waiting = [];
-    } finally {
-      this.#writing = undefined;
+      this.#waitingLength = 0;
+      const sink = this.#sink;
+      try {
+        await writeAll(sink, this.#encoder.encode(text));
+      } catch (error) {
+        // What replaced it meanwhile may well take lines.
+        if (sink === this.#sink) this.#fail(error);
+      }
     }
+    this.#writing = undefined;
   }
 
-  async #writeAll(bytes: Uint8Array): Promise<void> {
-    for (let start = 0; start < bytes.length;) {
-      start += await this.#sink.write(bytes.subarray(start));
-    }
+  /**
+   * The reader is gone or the disk is full. There is no place left to say so, and a server serves on
+   * without its log.
+   */
+  #fail(error: unknown): void {
+    this.#failure = error;
+    this.#waiting = [];
+    this.#waitingLength = 0;
   }
 
   #noteOfDropped(): string {
@@ -77,5 +89,11 @@ export class LineWriter {
     const note = `(${this.#dropped} log lines are missing here: they were not read in time)\n`;
     this.#dropped = 0;
     return note;
+  }
+}
+
+async function writeAll(sink: ByteSink, bytes: Uint8Array): Promise<void> {
+  for (let start = 0; start < bytes.length;) {
+    start += await sink.write(bytes.subarray(start));
   }
 }

@@ -41,6 +41,8 @@ export interface LogOutput {
   print(line: string): Promise<void>;
   /** Writes a line that {@link configureLog} of another thread made. */
   write(role: string, line: string): void;
+  /** Opens the files again by their names: whoever rotates logs has moved them. */
+  reopen(): void;
   /** Resolves when every line so far is written. To be awaited before the process ends. */
   flush(): Promise<void>;
 }
@@ -58,10 +60,11 @@ export function setUpLogging(options: LogOptions): LogOutput {
   const write = (role: string, line: string) => {
     stream.write(line);
     const file = files.get(role) ?? files.get(options.roles[0]);
-    file?.write(line);
+    file?.writer.write(line);
   };
   configureLog(options, write);
-  const writers = new Set([stdout, stream, ...files.values()]);
+  const writers = new Set([stdout, stream]);
+  for (const { writer } of files.values()) writers.add(writer);
   return {
     print: async (line) => {
       stdout.write(line, true);
@@ -69,6 +72,7 @@ export function setUpLogging(options: LogOptions): LogOutput {
       if (stdout.failure !== undefined) throw unwritable(stdout.failure);
     },
     write,
+    reopen: () => files.forEach((file) => file.reopen()),
     flush: async () => void await Promise.all(Array.from(writers, (writer) => writer.flush())),
   };
 }
@@ -97,20 +101,53 @@ function unwritable(failure: unknown): RustreError {
   return new RustreError(code, `Cannot write "standard output": ${reason}`, { cause: failure });
 }
 
-function openFiles(options: LogOptions): Map<string, LineWriter> {
-  const files = new Map<string, LineWriter>();
+function openFiles(options: LogOptions): Map<string, LogFile> {
+  const files = new Map<string, LogFile>();
   if (options.directory === undefined) return files;
   for (const role of options.roles) {
     const path = `${options.directory}/${role}.log`;
     try {
       Deno.mkdirSync(options.directory, { recursive: true });
-      files.set(role, new LineWriter(Deno.openSync(path, { append: true, create: true })));
+      files.set(role, new LogFile(path));
     } catch (error) {
       const { reason } = platformReason(error);
       throw new RustreError("EINVAL", `Cannot log to "${path}": ${reason}`, { cause: error });
     }
   }
   return files;
+}
+
+class LogFile {
+  readonly writer: LineWriter;
+  readonly #path: string;
+  #file: Deno.FsFile;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#file = openToAppend(path);
+    this.writer = new LineWriter(this.#file);
+  }
+
+  /** Where that fails, lines go on into the file that is open. */
+  reopen(): void {
+    const log = loggerOf("process");
+    let file: Deno.FsFile;
+    try {
+      file = openToAppend(this.#path);
+    } catch (error) {
+      const { reason } = platformReason(error);
+      log.error("Cannot open a log file again", { path: this.#path, reason });
+      return;
+    }
+    const before = this.#file;
+    this.#file = file;
+    this.writer.replaceSink(file).then(() => before.close());
+    log.info("A log file is opened again", { path: this.#path });
+  }
+}
+
+function openToAppend(path: string): Deno.FsFile {
+  return Deno.openSync(path, { append: true, create: true });
 }
 
 function logTapeLevel(level: LogLevelName): LogLevel {

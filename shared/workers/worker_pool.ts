@@ -107,21 +107,21 @@ export class WorkerPool {
   async #stop(): Promise<void> {
     const [first, ...others] = this.#slots;
     if (!first) return;
+    const cancel = this.#options.clock.setTimer(() => {
+      for (const slot of this.#slots) this.#end(slot);
+    }, limits.workerStopMs);
     if (this.#options.firstStopsLast) await this.#stopSlots(others);
     await this.#stopSlots(this.#options.firstStopsLast ? [first] : this.#slots);
+    cancel();
   }
 
   async #stopSlots(slots: readonly Slot[]): Promise<void> {
-    const cancel = this.#options.clock.setTimer(() => {
-      for (const slot of slots) this.#end(slot);
-    }, limits.workerStopMs);
     for (const slot of slots) {
       slot.cancelRestart();
       if (slot.thread) slot.thread.post({ type: "stop" });
       else slot.stopped.resolve();
     }
     await Promise.all(slots.map(({ stopped }) => stopped.promise));
-    cancel();
   }
 
   #launch(slot: Slot): void {

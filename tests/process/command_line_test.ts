@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { runRustre, startRustre } from "../support/processes.ts";
+import { describeVersion } from "../../commands/version.ts";
 import { version } from "../../shared/version.ts";
 import configuration from "../../deno.json" with { type: "json" };
 
@@ -30,9 +31,18 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
   { args: ["oss"], message: /'-d, --dir <DIR>' not specified/ },
   { args: ["-m", "host", "status"], message: /--mgs.*"host" as an address: it has no port/ },
   { args: ["status", "-m", "host:x"], message: /--mgs.*the port is not a number/ },
-  { args: ["status"], env: { RUSTRE_MGS: "x" }, message: /'x' from env 'RUSTRE_MGS' is invalid/ },
+  { args: ["status"], env: { RUSTRE_MGS: "x" }, message: /"x" from RUSTRE_MGS as mgs: .*"x"/ },
+  { args: ["status", "--config", "/none"], message: /configuration "\/none": no such file/ },
+  { args: ["status"], env: { RUSTRE_CONFIG: "/none" }, message: /configuration "\/none"/ },
+  { args: ["config", "show", "ost"], message: /'section'.*up, mgs, mds, oss, client/ },
+  { args: ["config", "show", "mds", "--index", "1"], message: /--index is for oss/ },
+  { args: ["completion", "tcsh"], message: /'shell'.*bash, zsh, fish/ },
   { args: ["status", "--log-level", "loud"], message: /--log-level.*error, warn, info/ },
-  { args: ["status"], env: { RUSTRE_LOG: "loud" }, message: /'loud' from env 'RUSTRE_LOG'/ },
+  {
+    args: ["status"],
+    env: { RUSTRE_LOG: "loud" },
+    message: /"loud" from RUSTRE_LOG as log-level: .*warn/,
+  },
   { args: ["status", "--log-format", "xml"], message: /--log-format.*text, json/ },
   { args: ["status", "--data-path", "slow"], message: /--data-path.*auto, streaming/ },
   { args: ["mgs", "--store", "memory:", "-c", "a/b"], message: /--cluster-name.*letters, digits/ },
@@ -78,7 +88,7 @@ for (const { args, message, env } of wrongUsage) {
 
 Deno.test("rustre --help and --version exit 0 and print on standard output", async () => {
   const shown = await runRustre(["--version"]);
-  assert.deepEqual(shown, { code: 0, stdout: `${version}\n`, stderr: "" });
+  assert.deepEqual(shown, { code: 0, stdout: `${describeVersion()}\n`, stderr: "" });
   assert.equal(version, configuration.version);
   for (const args of [["--help"], ["mgs", "--help"], ["client", "--help"], ["help", "up"]]) {
     const { code, stdout, stderr } = await runRustre(args);

@@ -56,7 +56,7 @@ export class ClientCommands implements AsyncDisposable {
     return new Deno.Command(all[0]!, {
       args: all.slice(1),
       cwd: this.directory,
-      env,
+      env: { RUSTRE_CONFIG: "/dev/null", ...env },
       stdin: stdin === undefined ? "null" : "piped",
       stdout: "piped",
       stderr: "piped",

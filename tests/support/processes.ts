@@ -39,15 +39,22 @@ interface CommandPrefix {
   readonly prefix?: readonly string[];
   /** Each SIGUSR2 kills one of its workers; see mortal_main.ts. */
   readonly mortal?: boolean;
+  /** In place of this checkout. */
+  readonly executable?: string;
 }
 
 function command(
   args: readonly string[],
-  { prefix = [], mortal = false, ...options }: Deno.CommandOptions & CommandPrefix,
+  { prefix = [], mortal = false, executable, env = {}, ...options }:
+    & Deno.CommandOptions
+    & CommandPrefix,
 ): Deno.Command {
+  // What this machine is configured to be is no concern of a test.
+  const hermetic = { RUSTRE_CONFIG: "/dev/null", ...env };
   const main = mortal ? mortalMainPath : mainPath;
-  const [program, ...rest] = [...prefix, Deno.execPath(), ...runMain, main, ...args];
-  return new Deno.Command(program!, { args: rest, ...options });
+  const rustre = executable === undefined ? [Deno.execPath(), ...runMain, main] : [executable];
+  const [program, ...rest] = [...prefix, ...rustre, ...args];
+  return new Deno.Command(program!, { args: rest, env: hermetic, ...options });
 }
 
 /** Starts rustre with these arguments, and does no more. */

@@ -7,7 +7,9 @@ import { decode } from "@msgpack/msgpack";
 import type { Command } from "commander";
 import * as v from "valibot";
 import type { ProgramContext } from "../../commands/context.ts";
+import { parseConfiguration } from "../../commands/configuration_file.ts";
 import { buildProgram } from "../../commands/program.ts";
+import { roleSections, settingsOf } from "../../commands/settings.ts";
 import * as mds from "../../mds/schema.ts";
 import { MgsSchema } from "../../mgs/schema.ts";
 import { fileNameOf, prefixOf } from "../../oss/file_names.ts";
@@ -298,6 +300,52 @@ Deno.test("docs/formats.md names the files of objects as the code does", () => {
   assert.match(fileNameOf(objectId(5, 1)), patternOf("{ino:016x}_{seq:08x}"));
 });
 
+// ── operating.md ───────────────────────────────────────────────────────────────────────────────
+
+Deno.test("docs/operating.md has every setting with its variable, sections and default", () => {
+  const program = buildProgram({ output: undefined } as ProgramContext);
+  const rows = rowsUnder(
+    sectionOf(readDocument("docs/operating.md"), "Configuration"),
+    "flag, key",
+  );
+  const documented = rows.map(([flags, variable, sections]) => {
+    const [name = ""] = codesIn(flags!).filter((code) => code.startsWith("--"));
+    return [name.replace(/^--([a-z-]+).*$/, "$1"), codesIn(variable!)[0], sections];
+  });
+  const keys = new Map<string, { variable: string; sections: string[] }>();
+  for (const section of roleSections) {
+    for (const { key, variable, isGlobal } of settingsOf(program, section)) {
+      const sections = isGlobal ? ["all"] : [...keys.get(key)?.sections ?? [], section];
+      keys.set(key, { variable, sections });
+    }
+  }
+  const expected = [...keys].map(([key, { variable, sections }]) => {
+    return [key, variable, sections.join(", ")];
+  });
+  assert.deepEqual(documented.sort(), expected.sort());
+  for (const section of roleSections) {
+    for (const { key, option } of settingsOf(program, section)) {
+      const row = rows.find(([flags]) => new RegExp(`--${key}\\b`).test(flags!))!;
+      assert(!option.short || codesIn(row[0]!).includes(option.short), `${key}: ${option.short}`);
+      const defaultText = option.defaultValueDescription ?? option.defaultValue;
+      if (defaultText === undefined) continue;
+      assert(codesIn(row[3]!).includes(String(defaultText)), `${section}.${key}: ${defaultText}`);
+    }
+  }
+});
+
+Deno.test("documents show configurations that are valid", () => {
+  const program = buildProgram({ output: undefined } as ProgramContext);
+  let checked = 0;
+  for (const [path, document] of documents) {
+    for (const block of blocksOf(document, "toml")) {
+      assert.doesNotThrow(() => parseConfiguration(path, block, program));
+      checked++;
+    }
+  }
+  assert(checked > 0);
+});
+
 // ── all documents ──────────────────────────────────────────────────────────────────────────────
 
 const units: Record<string, number> = {
@@ -362,7 +410,10 @@ Deno.test("documents name the environment variables that the code reads, and all
   const namesIn = (texts: Iterable<string>) =>
     [...new Set([...texts].flatMap((text) => text.match(variable) ?? []))].sort();
   const sources = await filesEnding(".ts");
-  assert.deepEqual(namesIn(documents.values()), namesIn(sources.values()));
+  const program = buildProgram({ output: undefined } as ProgramContext);
+  const settings = roleSections.flatMap((section) => settingsOf(program, section));
+  const read = [...sources.values(), ...settings.map((setting) => setting.variable)];
+  assert.deepEqual(namesIn(documents.values()), namesIn(read));
 });
 
 Deno.test("documents show commands with flags that the program has", () => {

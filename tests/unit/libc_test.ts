@@ -13,6 +13,7 @@ import {
   pageBytes,
   preallocate,
   readStatus,
+  sendDatagram,
   sendFile,
   syncFileSystem,
   writeAt,
@@ -157,4 +158,45 @@ Deno.test(
 Deno.test({ name: "openUncached() says where there is no such file", ignore }, () => {
   assert.equal(openUncached("/nonexistent"), undefined);
   assert.equal(openUncached("/proc/version"), undefined);
+});
+
+Deno.test({ name: "sendDatagram() reaches sockets with a path", ignore }, async () => {
+  const directory = Deno.makeTempDirSync({ prefix: "rustre_" });
+  try {
+    const path = `${directory}/socket`;
+    assert.equal(await sendDatagram(path, "nobody is there"), false);
+    const socket = Deno.listenDatagram({ transport: "unixpacket", path });
+    assert.equal(await sendDatagram(path, "READY=1\nSTATUS=é"), true);
+    const [bytes] = await socket.receive();
+    assert.equal(new TextDecoder().decode(bytes), "READY=1\nSTATUS=é");
+    socket.close();
+    assert.equal(await sendDatagram(path, "nobody is there any more"), false);
+    assert.equal(await sendDatagram(`/${"x".repeat(200)}`, "too long"), false);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
+
+Deno.test({ name: "sendDatagram() reaches sockets with an abstract name", ignore }, async () => {
+  const library = Deno.dlopen("libc.so.6", {
+    socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+    bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+    recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+    close: { parameters: ["i32"], result: "i32" },
+  });
+  const { socket, bind, recv, close } = library.symbols;
+  const name = `rustre-test-${crypto.randomUUID()}`;
+  // AF_UNIX, SOCK_DGRAM; MSG_DONTWAIT.
+  const descriptor = socket(1, 2, 0);
+  try {
+    const address = new Uint8Array([1, 0, 0, ...new TextEncoder().encode(name)]);
+    assert.equal(bind(descriptor, address, address.length), 0);
+    assert.equal(await sendDatagram(`@${name}`, "READY=1"), true);
+    const bytes = new Uint8Array(100);
+    const length = Number(recv(descriptor, bytes, 100n, 0x40));
+    assert.equal(new TextDecoder().decode(bytes.subarray(0, length)), "READY=1");
+  } finally {
+    close(descriptor);
+    library.close();
+  }
 });

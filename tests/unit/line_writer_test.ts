@@ -79,3 +79,46 @@ Deno.test("LineWriter gives up quietly when the reader is gone", async () => {
   assert.equal(writes, 1);
   assert(writer.failure instanceof Deno.errors.BrokenPipe);
 });
+
+Deno.test("LineWriter.replaceSink() moves lines that are not being written yet", async () => {
+  const [before, after] = [new SlowSink(), new SlowSink()];
+  const unblock = before.block();
+  const writer = new LineWriter(before);
+  const long = "x".repeat(3000);
+  writer.write(long);
+  while (before.writes === 0) await Promise.resolve();
+  writer.write("b");
+  let isReplaced = false;
+  const replaced = writer.replaceSink(after).then(() => isReplaced = true);
+  writer.write("c");
+  for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+  assert.equal(isReplaced, false, "the first line is not written yet");
+  unblock();
+  await replaced;
+  await writer.flush();
+  assert.deepEqual([before.text, after.text], [`${long}\n`, "b\nc\n"]);
+});
+
+Deno.test("LineWriter.replaceSink() ends a failure, and takes none of the sink before", async () => {
+  const full = Promise.withResolvers<number>();
+  const after = new SlowSink();
+  const writer = new LineWriter({ write: () => full.promise });
+  writer.write("lost");
+  await Promise.resolve();
+  await Promise.resolve();
+  const replaced = writer.replaceSink(after);
+  full.reject(new Error("no space"));
+  writer.write("kept");
+  await replaced;
+  await writer.flush();
+  assert.deepEqual([after.text, writer.failure], ["kept\n", undefined]);
+
+  const failing = new LineWriter({ write: () => Promise.reject(new Error("no space")) });
+  failing.write("lost");
+  await failing.flush();
+  assert(failing.failure);
+  await failing.replaceSink(after);
+  failing.write("again");
+  await failing.flush();
+  assert.equal(after.text, "kept\nagain\n");
+});

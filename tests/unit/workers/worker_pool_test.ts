@@ -260,6 +260,19 @@ Deno.test("WorkerPool ends workers that do not stop, and starts none for those t
   });
 });
 
+Deno.test("WorkerPool takes no longer to stop where worker 0 is the last one", async () => {
+  await withPool(2, async (fixture) => {
+    const { clock, pool, thread } = fixture;
+    await started(fixture);
+    thread(0).onStop = () => {};
+    thread(1).onStop = () => {};
+    const startMs = clock.monotonicMs();
+    await pool.stop();
+    assert.equal(clock.monotonicMs() - startMs, limits.workerStopMs);
+    assert(thread(0).terminated && thread(1).terminated);
+  }, { firstStopsLast: true });
+});
+
 Deno.test("WorkerPool that stops while a successor is awaited starts it no more", async () => {
   await withPool(2, async (fixture) => {
     const { pool, threads, thread, pass } = fixture;

@@ -1,0 +1,369 @@
+// The self-extracting executable: on a host with nothing, and with a cache directory that is empty,
+// damaged, somebody else's, or has other versions. What is compiled must pass the same smoke test.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import { build } from "../../packaging/build.ts";
+import { makeCompiled } from "../../packaging/compile.ts";
+import { release } from "../../packaging/release.ts";
+import { run } from "../../packaging/run.ts";
+import { makeSelfExtracting } from "../../packaging/self_extracting.ts";
+import { commitOf, root, stageSources } from "../../packaging/stage.ts";
+import { version } from "../../shared/version.ts";
+import { type EmptyRoot, makeEmptyRoot, obstacleToEmptyRoot } from "../support/empty_root.ts";
+import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
+
+const nobody = 65534;
+
+const directory = await Deno.makeTempDir({ prefix: "rustre-executable-" });
+addEventListener("unload", () => fs.rmSync(directory, { recursive: true, force: true }));
+const executable = `${directory}/rustre`;
+/** Made by the first test that asks for it. It has passed the smoke test, or this rejects. */
+let built: Promise<unknown> | undefined;
+const madeOnce = () => built ??= build(executable, "self-extracting executable");
+
+const obstacle = await obstacleToEmptyRoot();
+const needsRoot = (name: string) => ({
+  name: obstacle === undefined ? name : `${name} (skipped: ${obstacle})`,
+  ignore: obstacle !== undefined,
+});
+
+/** A cache directory from which it has started. */
+let started: Promise<string> | undefined;
+const startedOnce = () =>
+  started ??= (async () => {
+    await madeOnce();
+    const cache = newCache();
+    await assertStarts(cache);
+    return cache;
+  })();
+
+let caches = 0;
+/** A cache directory that is not there yet. */
+const newCache = () => `${directory}/cache${caches++}`;
+
+const showVersion = (cache: string, file = executable) =>
+  runRustre(["--version", "--cache-dir", cache], { executable: file, prefix: ["env", "-i"] });
+
+async function assertStarts(cache: string): Promise<void> {
+  const { code, stdout, stderr } = await showVersion(cache);
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
+  assert.match(stdout, new RegExp(`^rustre ${version}, commit .*, self-extracting executable\n$`));
+}
+
+/** The name of the one version in a cache directory that has nothing else but its lock. */
+function onlyVersion(cache: string): string {
+  const [name, ...others] = fs.readdirSync(cache).sort();
+  assert.match(name!, /^[0-9a-f]{16}$/);
+  assert.deepEqual(others, ["lock"]);
+  return name!;
+}
+
+// ── hosts with nothing ─────────────────────────────────────────────────────────────────────────
+
+/** With the executable as its `/rustre`. */
+let madeRoot: Promise<EmptyRoot> | undefined;
+const emptyRoot = () =>
+  madeRoot ??= (async () => {
+    await madeOnce();
+    const root = await makeEmptyRoot(await Deno.makeTempDir({ dir: directory }));
+    fs.copyFileSync(executable, `${root.directory}/rustre`);
+    return root;
+  })();
+
+/** Four processes on one host that has nothing else. */
+class Servers implements AsyncDisposable {
+  readonly #prefix: string[];
+  readonly #running = new Map<string, RustreProcess>();
+  mgs = "";
+
+  constructor(prefix: string[]) {
+    this.#prefix = prefix;
+  }
+
+  async start(name: string, ...args: string[]): Promise<void> {
+    const globals = this.mgs ? ["--mgs", this.mgs] : [];
+    const options = { executable: "/rustre", prefix: this.#prefix };
+    this.#running.set(name, await startRustre([...globals, ...args, "--workers=2"], options));
+  }
+
+  async startAll(): Promise<void> {
+    const store = ["--listen=127.0.0.1:0", "--store=sqlite:/meta.db"];
+    await this.start("mgs", "mgs", ...store);
+    this.mgs = this.#running.get("mgs")!.ready.replace("mgs=", "");
+    const others = [this.start("mds", "mds", ...store)];
+    for (const index of [0, 1]) others.push(this.startOss(index));
+    await Promise.all(others);
+  }
+
+  startOss(index: number): Promise<void> {
+    return this.start(
+      `oss${index}`,
+      "oss",
+      "--listen=127.0.0.1:0",
+      `--index=${index}`,
+      `--dir=/ost${index}`,
+    );
+  }
+
+  async kill(name: string): Promise<void> {
+    const process = this.#running.get(name)!;
+    this.#running.delete(name);
+    process.kill("SIGKILL");
+    await process.status;
+  }
+
+  async run(...args: string[]): Promise<string> {
+    const options = { executable: "/rustre", prefix: this.#prefix };
+    const result = await runRustre(["--mgs", this.mgs, ...args], options);
+    assert.equal(result.code, 0, `${args.join(" ")}: ${result.stderr}`);
+    return result.stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#running.values()].map((process) => process.stop()));
+  }
+}
+
+function makeTree(path: string): Map<string, string> {
+  const digests = new Map<string, string>();
+  fs.mkdirSync(`${path}/inner`, { recursive: true });
+  for (const [name, length] of Object.entries({ empty: 0, "inner/small": 10, large: 3_000_000 })) {
+    const bytes = new Uint8Array(length).map((_, index) => index * 31 % 251);
+    fs.writeFileSync(`${path}/${name}`, bytes);
+  }
+  for (const [name, digest] of digestsOf(path)) digests.set(name, digest);
+  return digests;
+}
+
+function digestsOf(path: string): Map<string, string> {
+  const names = fs.readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
+  const files = names.filter((name) => fs.statSync(`${path}/${name}`).isFile());
+  const digest = (name: string) =>
+    createHash("sha256").update(fs.readFileSync(`${path}/${name}`)).digest("hex");
+  return new Map(files.map((name) => [name, digest(name)]));
+}
+
+Deno.test(
+  needsRoot("a cluster of four processes runs from the executable in an empty root"),
+  async () => {
+    const { directory, prefix } = await emptyRoot();
+    const small = "/data/tree/inner/small";
+    const digests = makeTree(`${directory}/tree`);
+    await using servers = new Servers(prefix());
+    await servers.startAll();
+    await servers.run("client", "mkdir", "/data");
+    await servers.run("client", "setstripe", "-c", "2", "/data");
+    await servers.run("client", "put", "-r", "/tree", "/data/");
+    await servers.kill("oss1");
+    await servers.startOss(1);
+    await servers.run("client", "get", "-r", "/data/tree", "/again");
+    assert.deepEqual(digestsOf(`${directory}/again`), digests);
+    assert.equal(await servers.run("client", "find", "/data", "-name", "sm*"), `${small}\n`);
+    assert.match(await servers.run("status"), /^ost 1 /m);
+    await servers.run("admin", "scrub");
+    onlyVersion(`${directory}/var/cache/rustre`);
+  },
+);
+
+Deno.test(
+  needsRoot("the executable runs for a user with a home that cannot be written"),
+  async () => {
+    const root = await emptyRoot();
+    const prefix = root.prefix({ user: nobody, environment: { HOME: "/home" } });
+    const help = await runRustre(["client", "put", "--help"], { executable: "/rustre", prefix });
+    assert.deepEqual([help.code, help.stderr], [0, ""]);
+    assert.match(help.stdout, /^Usage: rustre client put/);
+    assert.deepEqual(fs.readdirSync(`${root.directory}/home`), []);
+    onlyVersion(`${root.directory}/tmp/rustre-${nobody}`);
+  },
+);
+
+Deno.test(
+  needsRoot("what root has unpacked runs for others if they may read it"),
+  async () => {
+    const root = await emptyRoot();
+    const environment = { RUSTRE_CACHE_DIR: "/var/cache/rustre" };
+    const show = (user: number) => {
+      const prefix = root.prefix({ user, environment });
+      return runRustre(["--version"], { executable: "/rustre", prefix });
+    };
+    const first = await show(0);
+    assert.deepEqual([first.code, first.stderr], [0, ""]);
+    const refused = await show(nobody);
+    assert.deepEqual([refused.code, refused.stdout], [2, ""]);
+    fs.chmodSync(root.directory + environment.RUSTRE_CACHE_DIR, 0o755);
+    assert.deepEqual(await show(nobody), first);
+  },
+);
+
+// ── the cache directory ────────────────────────────────────────────────────────────────────────
+
+Deno.test("many first starts at once leave one copy, and no version that nobody runs", async () => {
+  await madeOnce();
+  const cache = newCache();
+  const [unused, used] = ["00000000000000aa", "00000000000000bb"];
+  for (const name of [unused, used, "old.1.x", "unrelated"]) {
+    fs.mkdirSync(`${cache}/${name}/state`, { recursive: true });
+    fs.writeFileSync(`${cache}/${name}/state/in_use`, "");
+  }
+  fs.chmodSync(cache, 0o700);
+  using file = Deno.openSync(`${cache}/${used}/state/in_use`);
+  file.lockSync(false);
+  await Promise.all(Array.from({ length: 3 }, () => assertStarts(cache)));
+  const left = fs.readdirSync(cache).sort();
+  const [version] = left.splice(1, 1);
+  assert.deepEqual(left, [used, "lock", "unrelated"]);
+  const { ino } = fs.statSync(`${cache}/${version}`);
+  await assertStarts(cache);
+  assert.equal(fs.statSync(`${cache}/${version}`).ino, ino);
+});
+
+Deno.test("the executable replaces a copy that was damaged", async (test) => {
+  const cache = await startedOnce();
+  const copy = `${cache}/${onlyVersion(cache)}`;
+  const damages: Record<string, () => void> = {
+    "a file is cut off": () => fs.truncateSync(`${copy}/rustre`, 1_000_000),
+    "a file was written, and is as long as before": () => {
+      const text = fs.readFileSync(`${copy}/rustre.js`, "utf8");
+      fs.chmodSync(`${copy}/rustre.js`, 0o644);
+      fs.writeFileSync(`${copy}/rustre.js`, text.replace("await main", "await niam"));
+      fs.chmodSync(`${copy}/rustre.js`, 0o444);
+    },
+    "a file is gone, another is new": () => fs.renameSync(`${copy}/worker.js`, `${copy}/new.js`),
+  };
+  for (const [name, damage] of Object.entries(damages)) {
+    await test.step(name, async () => {
+      const { ino } = fs.statSync(copy);
+      damage();
+      await assertStarts(cache);
+      assert.notEqual(fs.statSync(`${cache}/${onlyVersion(cache)}`).ino, ino);
+    });
+  }
+});
+
+Deno.test("an executable that was damaged or cut off says so and leaves nothing", async () => {
+  await madeOnce();
+  const bytes = fs.readFileSync(executable);
+  const damaged = `${directory}/damaged`;
+  for (const position of [66_000, 200_000, bytes.length / 2]) {
+    const cache = newCache();
+    const copy = Uint8Array.from(bytes);
+    copy[Math.floor(position)]! ^= 4;
+    fs.writeFileSync(damaged, copy, { mode: 0o755 });
+    const { code, stderr } = await showVersion(cache, damaged);
+    assert.deepEqual([code, fs.readdirSync(cache)], [1, []], `byte ${position}: ${stderr}`);
+    assert.match(stderr, /^rustre: Cannot start: /);
+  }
+});
+
+Deno.test("a server keeps its version from being cleaned away", async () => {
+  const cache = await startedOnce();
+  const args = ["mgs", "--listen=127.0.0.1:0", `--store=sqlite:${cache}.db`];
+  await using _server = await startRustre(args, {
+    executable,
+    prefix: ["env", "-i", `RUSTRE_CACHE_DIR=${cache}`],
+  });
+  using file = Deno.openSync(`${cache}/${onlyVersion(cache)}/state/in_use`, { write: true });
+  assert.equal(file.tryLockSync(true), false);
+});
+
+Deno.test("the executable refuses a cache directory that others can write", async () => {
+  await madeOnce();
+  const cache = newCache();
+  fs.mkdirSync(cache);
+  for (const mode of [0o770, 0o702, 0o777]) {
+    fs.chmodSync(cache, mode);
+    const { code, stderr } = await showVersion(cache);
+    assert.equal(code, 2);
+    assert.match(stderr, /Cannot start: the cache directory ".*" is not a directory that only /);
+    assert.deepEqual(fs.readdirSync(cache), []);
+  }
+  const link = newCache();
+  fs.chmodSync(cache, 0o700);
+  fs.symlinkSync(cache, link);
+  assert.equal((await showVersion(link)).code, 2);
+});
+
+Deno.test(needsRoot("the executable refuses a cache directory of somebody else"), async () => {
+  await madeOnce();
+  const cache = newCache();
+  fs.mkdirSync(cache, { mode: 0o700 });
+  fs.chownSync(cache, nobody, nobody);
+  const { code, stderr } = await showVersion(cache);
+  assert.equal(code, 2, stderr);
+  assert.deepEqual(fs.readdirSync(cache), []);
+});
+
+// ── reproducible ───────────────────────────────────────────────────────────────────────────────
+
+Deno.test("the same sources give the same executable and the same release", async () => {
+  const cache = await startedOnce();
+  const staged = await Deno.makeTempDir({ dir: directory, prefix: "elsewhere-" });
+  const commit = await commitOf();
+  await stageSources(staged, { kind: "self-extracting executable", commit });
+  await makeSelfExtracting(staged, `${directory}/again`);
+  assert.ok(fs.readFileSync(executable).equals(fs.readFileSync(`${directory}/again`)));
+  const releases: string[] = [];
+  for (const file of [executable, `${directory}/again`]) {
+    releases.push(await release(await Deno.makeTempDir({ dir: directory }), file, cache));
+  }
+  const [first, second] = releases.map((path) => fs.readFileSync(path));
+  assert.ok(first!.equals(second!));
+  const unpacked = await Deno.makeTempDir({ dir: directory });
+  await run("tar", ["-xzf", releases[0]!, "--strip-components=1", "-C", unpacked]);
+  await run("sha256sum", ["--check", "--strict", "SHA256SUMS"], { cwd: unpacked });
+  const licences = fs.readFileSync(`${unpacked}/LICENCES.txt`, "utf8");
+  for (const name of ["rustre", "Deno", "V8", "commander", "@node-rs/crc32-"]) {
+    assert.match(licences, new RegExp(`^${name}.*\n=+$`, "m"));
+  }
+});
+
+// ── compiled ───────────────────────────────────────────────────────────────────────────────────
+
+/** With the plain Deno in the place of the base runtime, which makes a file that is no rustre. */
+async function withBaseRuntime<T>(path: string, action: () => Promise<T>): Promise<T> {
+  const before = Deno.env.get("DENORT_BIN");
+  Deno.env.set("DENORT_BIN", path);
+  try {
+    return await action();
+  } finally {
+    if (before === undefined) Deno.env.delete("DENORT_BIN");
+    else Deno.env.set("DENORT_BIN", before);
+  }
+}
+
+Deno.test("what is compiled has the workers and the native packages in it", async () => {
+  const staged = await Deno.makeTempDir({ dir: directory });
+  await stageSources(staged, { kind: "compiled executable", commit: "c0ffee" });
+  const output = `${directory}/compiled`;
+  await withBaseRuntime(Deno.execPath(), () => makeCompiled(staged, output));
+  const appended = fs.readFileSync(output).subarray(fs.statSync(Deno.execPath()).size);
+  const worker = fs.readFileSync(`${root}commands/worker.ts`, "utf8").split("\n")[0]!;
+  for (const part of ["export async function main", worker, "c0ffee", "-gnu.node"]) {
+    assert.ok(appended.includes(part), part);
+  }
+});
+
+Deno.test("a build that does not pass the smoke test leaves what was there", async () => {
+  const output = `${directory}/refused`;
+  fs.writeFileSync(output, "old");
+  const refused = withBaseRuntime(Deno.execPath(), () => build(output, "compiled executable"));
+  await assert.rejects(refused, /The compiled executable does not work/);
+  assert.equal(fs.readFileSync(output, "utf8"), "old");
+  assert.equal(fs.existsSync(`${output}.untested`), false);
+});
+
+const noBaseRuntime = Deno.env.has("DENORT_BIN")
+  ? ""
+  : " (skipped: DENORT_BIN names no base runtime)";
+
+Deno.test({
+  name: `what is compiled passes the smoke test${noBaseRuntime}`,
+  ignore: noBaseRuntime !== "",
+  fn: async () => {
+    const { kind } = await build(`${directory}/compiled`, "compiled executable");
+    assert.equal(kind, "compiled executable");
+  },
+});
