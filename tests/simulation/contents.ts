@@ -110,11 +110,5 @@ function mayRead(value: number, writes: readonly ByteWrite[], openedAt: number):
   const isOver = (endedAt: number) => synced.some((each) => each.begunAt > endedAt);
   if (value === 0 && !isOver(0)) return true;
   const written = writes.filter((each) => each.value === value);
-  // What was written behind the end of a file and never committed is not cut with it: it shows when
-  // the file grows over it.
-  const isReplaced = ({ endedAt }: ByteWrite) =>
-    synced.some((each) => each.value !== 0 && each.begunAt > endedAt);
-  return written.some((each) =>
-    each.syncedAt === never ? !isReplaced(each) : !isOver(each.endedAt)
-  );
+  return written.some((each) => !isOver(each.endedAt));
 }
