@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import type { FileSystem, OpenFile } from "../../client/mod.ts";
+import { objectId } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";
+import { OssCaller } from "../support/oss_caller.ts";
 
 const stripeBytes = limits.stripeBytesMin;
 /** The tail lies in the second object, which the committed bytes have not made. */
@@ -170,6 +172,24 @@ Deno.test("what a failed write left behind a file's end is zeros when the file g
       assert.deepEqual(await grownOver(fileSystem, at), zeros);
     });
   }
+});
+
+Deno.test("no late write of a writer that gave up lands behind the cut", async () => {
+  await withCluster({ osts: 2 }, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await make(fileSystem);
+    const late = new OssCaller(cluster.rpc("late"), await cluster.connect("watcher").map());
+    const file = await writeTail(fileSystem);
+    await file.abandon();
+    await cluster.eventually(() => cluster.usage().bytes === 2 * 100, 5_000);
+    for (const index of [0, 1]) {
+      for (const seq of [0, 1, 2]) {
+        const write = late.write(index, tail, { object: objectId(file.attributes.ino, seq) });
+        await assert.rejects(write, { code: "STALE_MAP" });
+      }
+    }
+    assert.equal(cluster.usage().bytes, 2 * 100);
+  });
 });
 
 Deno.test("a writer that has committed all it wrote leaves nothing to cut", async () => {

@@ -66,7 +66,7 @@ export class Contents {
     return () => void this.#writers.set(ino, this.#writers.get(ino)! - 1);
   }
 
-  /** Whether a writer failed or was killed: what lies behind the end of the file is anything. */
+  /** Whether a writer failed or was killed: what it was writing then is on some replicas or on none. */
   isTroubled(ino: number): boolean {
     return (this.#writers.get(ino) ?? 0) > 0;
   }
