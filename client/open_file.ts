@@ -259,12 +259,12 @@ export class OpenFile implements AsyncDisposable {
     signal: AbortSignal | undefined,
     read: () => Promise<T>,
   ): Promise<T> {
-    const { dataEndBytes } = this.#attributes;
+    const before = this.#attributes;
     try {
       return await read();
     } catch (error) {
       if (!isRustreError(error, "DATA_MISSING", "DATA_CORRUPT", "OBJECT_GONE")) throw error;
-      if (!(await this.#isCutBelow(dataEndBytes, signal))) throw error;
+      if (!(await this.#mayBeCutSince(before, signal))) throw error;
     }
     return await read();
   }
@@ -294,17 +294,17 @@ export class OpenFile implements AsyncDisposable {
   }
 
   /**
-   * Whether the data ends below what it did when we looked, so that bytes which are missing are not
-   * lost. Under a writer nobody cuts it. OBJECT_GONE where the file itself is gone, whatever has its
-   * name now.
+   * Whether the file may have been cut since we looked, so that bytes which were missing are not
+   * lost; by now it may have grown again. Under a writer nobody cuts it. OBJECT_GONE where the file
+   * itself is gone, whatever has its name now.
    */
-  async #isCutBelow(dataEndBytes: number, signal: AbortSignal | undefined): Promise<boolean> {
+  async #mayBeCutSince(before: Attributes, signal: AbortSignal | undefined): Promise<boolean> {
     if (this.#options.mode !== "read") return false;
     const attributes = await this.#refresh(signal);
     this.#attributes = { ...attributes, layout: this.#objects.layout };
     // Whoever has written to it since has filled it.
     this.#holes.filledBelow(attributes.dataEndBytes);
-    return attributes.dataEndBytes < dataEndBytes;
+    return attributes.dataEndBytes < before.dataEndBytes || attributes.ctimeNs !== before.ctimeNs;
   }
 
   async #refresh(signal: AbortSignal | undefined): Promise<Attributes> {
