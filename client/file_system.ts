@@ -334,7 +334,7 @@ export class FileSystem {
           );
           return reply.attributes;
         },
-        abandon: () => this.#metadata.release("closeWrite", { ino, handle }),
+        abandon: ({ clean }) => this.#metadata.release("closeWrite", { ino, handle, clean }),
         refresh: (signal) => this.#statOpen(ino, path, signal),
       },
     });

@@ -26,11 +26,11 @@ import { UnsyncedObjects } from "./unsynced_objects.ts";
 export interface FileEnding {
   /** Makes the size and what was synced known to the mds. */
   commit(
-    sizes: { sizeBytes: number; dataEndBytes: number },
+    sizes: { sizeBytes: number; dataEndBytes: number; clean: boolean },
     signal?: AbortSignal,
   ): Promise<Attributes>;
-  /** Gives up what is not committed. */
-  abandon(): Promise<void>;
+  /** Gives up what is not committed. `clean`: no write has reached behind what is. */
+  abandon(how: { clean: boolean }): Promise<void>;
   /** The attributes as they are now. */
   refresh(signal?: AbortSignal): Promise<Attributes>;
 }
@@ -63,6 +63,8 @@ export class OpenFile implements AsyncDisposable {
   #attributes: Attributes & { readonly layout: Layout };
   /** Where the bytes written here end. */
   #writtenEndBytes = 0;
+  /** How far the bytes of a write may reach that was begun here, whether or not it succeeded. */
+  #reachedBytes = 0;
   readonly #holes: Holes;
   readonly #writesUnderWay = new Set<Promise<void>>();
   readonly #unsynced = new UnsyncedObjects();
@@ -195,6 +197,8 @@ export class OpenFile implements AsyncDisposable {
     if (range.offsetBytes + range.lengthBytes > fileBytesMax(this.#objects.layout)) {
       throw new RustreError("EFBIG", `Cannot write to "${this.path}": the file becomes too large`);
     }
+    const endBytes = range.offsetBytes + range.lengthBytes;
+    if (range.lengthBytes > 0) this.#reachedBytes = Math.max(this.#reachedBytes, endBytes);
     const writing = this.#writePieces(range, task, options);
     this.#writesUnderWay.add(writing);
     try {
@@ -228,7 +232,7 @@ export class OpenFile implements AsyncDisposable {
     if (this.#closing) return void await this.#closing.catch(() => {});
     this.#state = "closed";
     await Promise.allSettled(this.#writesUnderWay);
-    await this.#options.ending.abandon();
+    await this.#abandon();
   }
 
   /** A file that nobody closed is abandoned: whoever wants it kept closes it, and sees errors. */
@@ -255,12 +259,12 @@ export class OpenFile implements AsyncDisposable {
     signal: AbortSignal | undefined,
     read: () => Promise<T>,
   ): Promise<T> {
-    const { dataEndBytes } = this.#attributes;
+    const before = this.#attributes;
     try {
       return await read();
     } catch (error) {
       if (!isRustreError(error, "DATA_MISSING", "DATA_CORRUPT", "OBJECT_GONE")) throw error;
-      if (!(await this.#isCutBelow(dataEndBytes, signal))) throw error;
+      if (!(await this.#mayBeCutSince(before, signal))) throw error;
     }
     return await read();
   }
@@ -290,17 +294,17 @@ export class OpenFile implements AsyncDisposable {
   }
 
   /**
-   * Whether the data ends below what it did when we looked, so that bytes which are missing are not
-   * lost. Under a writer nobody cuts it. OBJECT_GONE where the file itself is gone, whatever has its
-   * name now.
+   * Whether the file may have been cut since we looked, so that bytes which were missing are not
+   * lost; by now it may have grown again. Under a writer nobody cuts it. OBJECT_GONE where the file
+   * itself is gone, whatever has its name now.
    */
-  async #isCutBelow(dataEndBytes: number, signal: AbortSignal | undefined): Promise<boolean> {
+  async #mayBeCutSince(before: Attributes, signal: AbortSignal | undefined): Promise<boolean> {
     if (this.#options.mode !== "read") return false;
     const attributes = await this.#refresh(signal);
     this.#attributes = { ...attributes, layout: this.#objects.layout };
     // Whoever has written to it since has filled it.
     this.#holes.filledBelow(attributes.dataEndBytes);
-    return attributes.dataEndBytes < dataEndBytes;
+    return attributes.dataEndBytes < before.dataEndBytes || attributes.ctimeNs !== before.ctimeNs;
   }
 
   async #refresh(signal: AbortSignal | undefined): Promise<Attributes> {
@@ -348,18 +352,24 @@ export class OpenFile implements AsyncDisposable {
   }
 
   async #close(signal: AbortSignal | undefined): Promise<void> {
-    const { mode, ending } = this.#options;
+    const { mode } = this.#options;
     this.#state = "closing";
     try {
       await Promise.allSettled(this.#writesUnderWay);
       if (mode !== "read") await this.#sync({ commit: true, signal });
     } catch (error) {
-      await ending.abandon();
+      await this.#abandon();
       throw error;
     } finally {
       this.#state = "closed";
     }
-    if (mode !== "new") await ending.abandon();
+    if (mode !== "new") await this.#abandon();
+  }
+
+  /** While it is open nobody lowers the end of the data: it is at least what we were told last. */
+  #abandon(): Promise<void> {
+    const clean = this.#reachedBytes <= this.#attributes.dataEndBytes;
+    return this.#options.ending.abandon({ clean });
   }
 
   /** First the bytes, then, where `commit` says so, the size: never the other way round. */
@@ -411,7 +421,7 @@ export class OpenFile implements AsyncDisposable {
 
   async #commit(endBytes: number, signal: AbortSignal | undefined): Promise<void> {
     const sizeBytes = Math.max(this.#attributes.sizeBytes, endBytes);
-    const sizes = { sizeBytes, dataEndBytes: endBytes };
+    const sizes = { sizeBytes, dataEndBytes: endBytes, clean: this.#reachedBytes <= endBytes };
     const attributes = await this.#options.ending.commit(sizes, signal);
     this.#attributes = { ...attributes, layout: this.#objects.layout };
     this.#holes.filledBelow(attributes.dataEndBytes);

@@ -1,24 +1,24 @@
 // Carries out what operations leave behind: ends the sessions of silent clients, cuts the objects of
-// truncated files, destroys the objects of removed ones. One mds does it at a time, under a lease;
+// files that were truncated or not committed to their end, destroys the objects of removed ones. One mds does it at a time, under a lease;
 // all it does may be done twice. What belongs to an OST that is down waits for it, and no kind of
 // work waits for another.
 
-import type { ClusterMap, Layout, ObjectId, Target } from "../shared/model.ts";
-import { endpointOfTarget, isUp, targetOf } from "../shared/cluster_map.ts";
+import type { ClusterMap } from "../shared/model.ts";
+import { endpointOfTarget, isUp } from "../shared/cluster_map.ts";
 import { sleep } from "../shared/environment.ts";
 import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
-import { objectCount, objectId, resizedObjects, targetsOfObject } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import { ossService } from "../shared/rpc/protocol.ts";
 import { workerOf } from "../shared/rpc/worker_routes.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import type { Lease } from "../shared/store/lease.ts";
-import { type Key, keyAfter, type KeyRange } from "../shared/store/store.ts";
+import { type Key, keyAfter, type KeyRange, type KeyValue } from "../shared/store/store.ts";
 import type { Peers } from "../shared/workers/peers.ts";
 import { Periodic } from "../shared/periodic.ts";
 import { readOnly, transact } from "../shared/store/transact.ts";
 import type { MdsContext } from "./context.ts";
-import { decodeInode, decodeNumber, type Inode } from "./schema.ts";
+import { type CallTarget, ObjectCuts, upTarget } from "./object_cuts.ts";
+import { decodeInode, decodeNumber, endUnknown, type Inode } from "./schema.ts";
 import { endExpiredSessions, SessionWatch } from "./sessions.ts";
 
 export class Collector implements AsyncDisposable {
@@ -176,36 +176,61 @@ export class Collector implements AsyncDisposable {
   /** Every one is tried in each interval: those that wait for an OST are in nobody's way. */
   async #cutTruncated(tenure: Tenure): Promise<void> {
     const { schema } = this.#context;
+    const left = new Set<number>();
     let { begin, end } = schema.truncations();
     for (let more = true; more && this.#mayGoOn;) {
-      const rows = await readOnly(
-        this.#context,
-        (transaction) =>
-          transaction.getRange({ begin, end }, { limit: limits.collectBatch, snapshot: true }),
-      );
-      if (rows.length > 0) await this.#fence(tenure);
-      for (const { key, value } of rows) {
+      const { rows, due } = await this.#truncationsPage({ begin, end });
+      if (due.length > 0) await this.#fence(tenure, due);
+      for (const truncation of due) {
         if (!this.#mayGoOn) return;
-        await this.#cutOne(schema.inoOf(key), decodeNumber(value));
-        begin = keyAfter(key);
+        if (!await this.#cutOne(tenure, truncation)) left.add(truncation.ino);
       }
+      const last = rows.at(-1);
+      if (last) begin = keyAfter(last.key);
       more = rows.length === limits.collectBatch;
     }
+    tenure.fencedCuts = tenure.fencedCuts.intersection(left);
+  }
+
+  /**
+   * Some records, and those of files that nobody has open for writing. These stay so: nobody opens
+   * one before its record has gone.
+   */
+  #truncationsPage(range: KeyRange): Promise<{ rows: KeyValue[]; due: Truncation[] }> {
+    const { schema } = this.#context;
+    return readOnly(this.#context, async (transaction) => {
+      const options = { limit: limits.collectBatch, snapshot: true };
+      const rows = await transaction.getRange(range, options);
+      const writers = await Promise.all(
+        rows.map(({ key }) =>
+          transaction.getRange(schema.writers(schema.inoOf(key)), { limit: 1 })
+        ),
+      );
+      const due = rows.filter((_, at) => writers[at]!.length === 0).map(({ key, value }) => {
+        return { ino: schema.inoOf(key), beforeBytes: decodeNumber(value) };
+      });
+      return { rows, due };
+    });
   }
 
   /**
    * A cut that the last collector has sent, and that arrives when the file has grown again, would cut
    * off what was written since. So what this one sends goes by an epoch that is newer than all of
    * the last one's, and newer than the end of any session, whose late writes would uncover the cut.
+   * Where a writer did not know what became of his writes, it is newer than these too.
    */
-  async #fence(tenure: Tenure): Promise<void> {
+  async #fence(tenure: Tenure, due: readonly Truncation[]): Promise<void> {
     const { maps } = this.#context;
-    if (!tenure.isFenced) await maps.raiseEpoch(this.#stop.signal);
-    else await maps.refresh(this.#stop.signal);
+    const unknown = due.filter(({ beforeBytes }) => beforeBytes === endUnknown);
+    const isFenced = tenure.isFenced && unknown.every(({ ino }) => tenure.fencedCuts.has(ino));
+    if (isFenced) return void await maps.refresh(this.#stop.signal);
+    await maps.raiseEpoch(this.#stop.signal);
     tenure.isFenced = true;
+    for (const { ino } of unknown) tenure.fencedCuts.add(ino);
   }
 
-  async #cutOne(ino: number, beforeBytes: number): Promise<void> {
+  /** Whether there is nothing left to cut. */
+  async #cutOne(tenure: Tenure, { ino, beforeBytes }: Truncation): Promise<boolean> {
     const { schema, log, maps } = this.#context;
     const value = await readOnly(
       this.#context,
@@ -214,60 +239,34 @@ export class Collector implements AsyncDisposable {
     const inode = value && decodeInode(value);
     // The map as it is now: cuts before this one may have taken long.
     const map = maps.current;
-    if (!map) return;
+    if (!map) return false;
     try {
       if (inode) await this.#cutObjects(map, inode, beforeBytes);
     } catch (error) {
       if (!isRustreError(error)) throw error;
-      log.debug("Cannot cut a truncated file yet", { ino, reason: error.message });
-      return;
+      log.debug("Cannot cut a file yet", { ino, reason: error.message });
+      return false;
     }
-    await transact(this.#context, async (transaction) => {
+    // Without the record, others may write it and leave another one.
+    tenure.fencedCuts.delete(ino);
+    return await transact(this.#context, async (transaction) => {
       await this.#lease.requireHeld(transaction);
       const now = await transaction.get(schema.truncation(ino));
       const inodeNow = await transaction.get(schema.inode(ino));
       // A further cut came in meanwhile: the next round carries it out.
       const same = !inodeNow || decodeInode(inodeNow).dataEndBytes === inode?.dataEndBytes;
       if (now && same) transaction.delete(schema.truncation(ino));
+      return same;
     });
   }
 
   async #cutObjects(map: ClusterMap, inode: Inode, beforeBytes: number): Promise<void> {
-    const { layout, dataEndBytes, ino } = inode;
+    const { layout } = inode;
     if (!layout) return;
-    // A cut that cannot be finished would be begun again in every round.
-    for (const index of targetsToCut(layout, dataEndBytes, beforeBytes)) upTarget(map, index);
-    for (const { seq, lowerLengthBytes } of resizedObjects(layout, dataEndBytes, beforeBytes)) {
-      const object = objectId(ino, seq);
-      const cut = { epoch: map.epoch, object, lengthBytes: lowerLengthBytes };
-      const [primary, ...others] = targetsOfObject(layout, seq);
-      // A repair at the primary takes a copy that is shorter than its own for damaged, and would
-      // bring back what was cut off there.
-      if (primary !== undefined) await this.#cutObject(map, primary, cut);
-      await Promise.all(others.map((index) => this.#cutObject(map, index, cut)));
-    }
-  }
-
-  /**
-   * Durably, for after this nobody remembers that there was something to cut. WRITES_LOST where the
-   * OST may have lost the cut before it was on disk: the next round cuts again.
-   */
-  async #cutObject(
-    map: ClusterMap,
-    index: number,
-    cut: { epoch: number; object: ObjectId; lengthBytes: number },
-  ): Promise<void> {
-    const { epoch, object } = cut;
-    const { verifier } = await this.#callTarget(map, index, "resizeObject", {
-      ...cut,
-      extend: false,
-    });
-    try {
-      await this.#callTarget(map, index, "syncObjects", { epoch, objects: [object], verifier });
-    } catch (error) {
-      // An object that does not exist is short enough.
-      if (!isRustreError(error, "DATA_MISSING")) throw error;
-    }
+    const call: CallTarget = (...how) => this.#callTarget(...how);
+    const cuts = new ObjectCuts(call, map, { ...inode, layout });
+    if (beforeBytes === endUnknown) await cuts.cutAll();
+    else await cuts.cutFrom(beforeBytes);
   }
 
   // ── garbage ──────────────────────────────────────────────────────────────────────────────────
@@ -327,7 +326,7 @@ export class Collector implements AsyncDisposable {
     );
   }
 
-  async #callTarget<Name extends "resizeObject" | "syncObjects" | "destroyInodes">(
+  async #callTarget<Name extends "resizeObject" | "syncObjects" | "listInode" | "destroyInodes">(
     map: ClusterMap,
     index: number,
     name: Name,
@@ -349,25 +348,16 @@ interface Tenure {
   readonly sessions: SessionWatch;
   /** Whether the OSTs that it talks to refuse what earlier collectors have sent. */
   isFenced: boolean;
+  /** Files of which nobody knows how far to cut, and that are fenced since their last writer left. */
+  fencedCuts: Set<number>;
+}
+
+/** A record of objects that are still to be cut. */
+interface Truncation {
+  readonly ino: number;
+  readonly beforeBytes: number;
 }
 
 function newTenure(): Tenure {
-  return { sessions: new SessionWatch(), isFenced: false };
-}
-
-function upTarget(map: ClusterMap, index: number): Target {
-  const target = targetOf(map, index);
-  if (isUp(target)) return target;
-  throw new RustreError("TARGET_DOWN", `Cannot reach OST ${index}: it is down`);
-}
-
-/** The OSTs with something to cut: each position's first one is among the first of two sets. */
-function targetsToCut(layout: Layout, dataEndBytes: number, beforeBytes: number): Set<number> {
-  const targets = new Set<number>();
-  const endSeq = objectCount(layout, dataEndBytes) + layout.targets.length;
-  for (const { seq } of resizedObjects(layout, dataEndBytes, beforeBytes)) {
-    if (seq >= endSeq) break;
-    for (const index of targetsOfObject(layout, seq)) targets.add(index);
-  }
-  return targets;
+  return { sessions: new SessionWatch(), isFenced: false, fencedCuts: new Set() };
 }

@@ -99,8 +99,8 @@ export function mdsHandlers(
       return {};
     },
     closeSession: async ({ clientId }) => {
-      const { leftGarbage } = await endSession(context, clientId);
-      if (leftGarbage) collector.kick();
+      const { leftGarbage, leftCut } = await endSession(context, clientId);
+      if (leftGarbage || leftCut) collector.kick({ cuts: leftCut });
       return {};
     },
 

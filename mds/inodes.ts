@@ -17,6 +17,8 @@ import {
   encodeChild,
   encodeDirectoryTimes,
   encodeInode,
+  encodeNumber,
+  endUnknown,
   type Inode,
   present,
 } from "./schema.ts";
@@ -312,6 +314,19 @@ export function dropDirectory({ transaction, context: { schema } }: Mutation, in
   transaction.delete(schema.directoryLinks(ino));
   transaction.delete(schema.directoryTimes(ino));
   transaction.add(schema.inodeCount, -1n);
+}
+
+/**
+ * Somebody who wrote the file has left behind the end of its data what he never committed, or may
+ * have. The collector cuts it off when nobody has the file open for writing any more; it must not
+ * become data when the data ends behind it.
+ */
+export function leaveUncommitted(
+  { transaction, context: { schema }, noteCut }: Mutation,
+  ino: number,
+): void {
+  transaction.set(schema.truncation(ino), encodeNumber(endUnknown));
+  noteCut();
 }
 
 /** Leaves the inode's objects, on every OST that may hold one, to the collector. */

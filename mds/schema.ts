@@ -278,6 +278,9 @@ export function decodeNumber(value: Uint8Array): number {
   return decode("a number", value, 1)[1];
 }
 
+/** In a truncation record: how far the objects reach is known to nobody. */
+export const endUnknown = Number.MAX_SAFE_INTEGER;
+
 /** The value of keys whose existence says all. */
 export const present: Uint8Array = encode([]);
 

@@ -7,7 +7,7 @@ import { limits } from "../shared/limits.ts";
 import { keyAfter } from "../shared/store/store.ts";
 import { readOnly, transact } from "../shared/store/transact.ts";
 import type { MdsContext, Mutation } from "./context.ts";
-import { addGarbage } from "./inodes.ts";
+import { addGarbage, findInode, leaveUncommitted } from "./inodes.ts";
 import { nowNs, randomHex } from "../shared/environment.ts";
 import { decodePending, decodeSession, encodeSession, type Session } from "./schema.ts";
 
@@ -47,14 +47,21 @@ function sessionOver(): RustreError {
   return new RustreError("SESSION_OVER", "the client's session is over");
 }
 
-/** Ends a session, and tells whether that left garbage. Done again after a crash, it goes on. */
+/** What the end of a session leaves to the collector. */
+export interface Leftovers {
+  readonly leftGarbage: boolean;
+  /** Whether there are objects to cut. */
+  readonly leftCut: boolean;
+}
+
+/** Ends a session, and tells what that left. Done again after a crash, it goes on. */
 export async function endSession(
   context: MdsContext,
   clientId: string,
-): Promise<{ leftGarbage: boolean }> {
-  if (!await markOver(context, clientId)) return { leftGarbage: false };
+): Promise<Leftovers> {
+  if (!await markOver(context, clientId)) return { leftGarbage: false, leftCut: false };
   if (await leftSomething(context, clientId)) await context.maps.raiseEpoch();
-  return { leftGarbage: await cleanUpAfter(context, clientId) };
+  return await cleanUpAfter(context, clientId);
 }
 
 /**
@@ -92,17 +99,17 @@ function leftSomething({ schema, ...context }: MdsContext, clientId: string): Pr
   });
 }
 
-/** Removes what a session that is over has left, then forgets it; tells whether it left garbage. */
-async function cleanUpAfter(context: MdsContext, clientId: string): Promise<boolean> {
-  let leftGarbage = false;
+/** Removes what a session that is over has left, then forgets it. */
+async function cleanUpAfter(context: MdsContext, clientId: string): Promise<Leftovers> {
+  let [leftGarbage, leftCut] = [false, false];
   while (await removeSomePending(context, clientId) > 0) leftGarbage = true;
-  while (await closeSomeFiles(context, clientId) > 0);
+  while (await closeSomeFiles(context, clientId) > 0) leftCut = true;
   await transact(context, (transaction) => {
     transaction.deleteRange(context.schema.replies(clientId));
     transaction.delete(context.schema.session(clientId));
     return Promise.resolve();
   });
-  return leftGarbage;
+  return { leftGarbage, leftCut };
 }
 
 /** Each returns how many it removed. */
@@ -119,10 +126,16 @@ function removeSomePending(context: MdsContext, clientId: string): Promise<numbe
   });
 }
 
+/** Nobody knows how far it had written, and what of it was committed. */
 function closeSomeFiles(context: MdsContext, clientId: string): Promise<number> {
   const { schema } = context;
   return transact(context, async (transaction) => {
     const rows = await transaction.getRange(schema.writingOf(clientId), { limit: cleanUpBatch });
+    const mutation = cleanUp(context, clientId, transaction);
+    const inodes = await Promise.all(
+      rows.map(({ key }) => findInode(mutation, schema.inoOf(key))),
+    );
+    for (const inode of inodes) if (inode) leaveUncommitted(mutation, inode.ino);
     for (const { key } of rows) {
       transaction.delete(key);
       transaction.delete(schema.writer(schema.writerOf(clientId, key)));

@@ -19,6 +19,8 @@ export class ChangeOrder {
   readonly #options: ChangeOrderOptions;
   readonly #locks = new RangeLocks();
   readonly #destroyed = new DestroyedInodes();
+  /** Changes that have passed the check of their epoch and are under way, by inode. */
+  readonly #underWay = new Map<number, Set<Promise<unknown>>>();
 
   constructor(options: ChangeOrderOptions) {
     this.#options = options;
@@ -50,8 +52,28 @@ export class ChangeOrder {
       }
       epochs.check(epoch);
       this.#destroyed.check(ino);
-      return await change((step) => this.#destroyed.change(ino, step));
+      return await this.#noted(ino, change((step) => this.#destroyed.change(ino, step)));
     });
+  }
+
+  /**
+   * Waits for the changes of an inode that are under way. What comes later is checked against the
+   * epoch that is known now.
+   */
+  async settled(ino: number): Promise<void> {
+    await Promise.allSettled(this.#underWay.get(ino) ?? []);
+  }
+
+  async #noted<T>(ino: number, change: Promise<T>): Promise<T> {
+    let changes = this.#underWay.get(ino);
+    if (!changes) this.#underWay.set(ino, changes = new Set());
+    changes.add(change);
+    try {
+      return await change;
+    } finally {
+      changes.delete(change);
+      if (changes.size === 0) this.#underWay.delete(ino);
+    }
   }
 
   /** Runs `destroy` when no change of the inodes is under way here, and lets none begin any more. */

@@ -326,8 +326,9 @@ export class FileObjectStore implements ObjectStore {
   list(
     after: ObjectId | undefined,
     limit: number,
+    ino?: number,
   ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
-    return this.#operation(() => this.#table.list(after, limit));
+    return this.#operation(() => this.#table.list(after, limit, ino));
   }
 
   usage(): StoreUsage {

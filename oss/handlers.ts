@@ -3,6 +3,8 @@
 
 import { encodeChecksums } from "../shared/checksums.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
+import { objectId, parseObjectId } from "../shared/layout.ts";
+import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
 import type { ossService } from "../shared/rpc/protocol.ts";
 import type { Call, Download, Handlers } from "../shared/rpc/service.ts";
@@ -28,6 +30,7 @@ export function ossHandlers(context: OssContext): Handlers<typeof ossService> {
     repairObject: (request) => oss.repairs.repairObject(request),
     scrubObjects: (request) => oss.scrubber.scrub(request),
     listObjects: (request) => oss.listObjects(request),
+    listInode: (request) => oss.listInode(request),
     statObjects: (request) => oss.statObjects(request),
   };
 }
@@ -116,6 +119,15 @@ class Oss {
   async listObjects({ after, limit }: OssRequest<"listObjects">) {
     if (after !== undefined) inodeOf(after);
     return { objects: await this.#context.objects.list(after, limit) };
+  }
+
+  async listInode({ epoch, object }: OssRequest<"listInode">) {
+    this.#order.check(object);
+    const { ino, seq } = parseObjectId(object);
+    await this.#context.epochs.mapOf(epoch);
+    await this.#order.settled(ino);
+    const after = seq === 0 ? undefined : objectId(ino, seq - 1);
+    return { objects: await this.#context.objects.list(after, limits.objectsPerListMax, ino) };
   }
 
   async statObjects({ objects }: OssRequest<"statObjects">) {

@@ -184,12 +184,14 @@ export class MemoryObjectStore implements ObjectStore {
   async list(
     after: ObjectId | undefined,
     limit: number,
+    ino?: number,
   ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
     await this.#begin();
     const afterKey = after === undefined ? "" : listKey(after);
     return [...this.#disk.objects]
       .map(([object, { lengthBytes }]) => ({ object, lengthBytes }))
       .filter(({ object }) => listKey(object) > afterKey)
+      .filter(({ object }) => ino === undefined || parseObjectId(object).ino === ino)
       .sort((a, b) => listKey(a.object) < listKey(b.object) ? -1 : 1)
       .slice(0, limit);
   }

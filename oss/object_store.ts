@@ -84,11 +84,12 @@ export interface ObjectStore extends AsyncDisposable {
 
   /**
    * Objects with their lengths, at most `limit`, those after `after` in an order that stays: by the
-   * directory that file_names.ts gives their inode, then by id.
+   * directory that file_names.ts gives their inode, then by id. `ino`: only those of this inode.
    */
   list(
     after: ObjectId | undefined,
     limit: number,
+    ino?: number,
   ): Promise<{ object: ObjectId; lengthBytes: number }[]>;
 
   /**

@@ -148,17 +148,20 @@ export class ObjectTable {
   async list(
     after: ObjectId | undefined,
     limit: number,
+    ino?: number,
   ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
     const found: { object: ObjectId; lengthBytes: number }[] = [];
     const afterPrefix = after === undefined ? "" : prefixOfObject(after);
     // Those of a directory that only the journal has have no file there yet.
     const journaled = Map.groupBy(this.dirty(), ({ object }) => prefixOfObject(object));
-    const prefixes = new Set([...await this.#options.directories.prefixes(), ...journaled.keys()]);
-    for (const prefix of [...prefixes].filter((each) => each >= afterPrefix).sort()) {
+    const all = new Set([...await this.#options.directories.prefixes(), ...journaled.keys()]);
+    const prefixes = [...all].filter((each) => ino === undefined || each === prefixOf(ino));
+    for (const prefix of prefixes.filter((each) => each >= afterPrefix).sort()) {
       const objects = new Set(journaled.get(prefix)?.map(({ object }) => object));
       for (const { object } of await this.#existing(prefix)) objects.add(object);
       for (const object of [...objects].sort()) {
         if (prefix === afterPrefix && object <= (after ?? "")) continue;
+        if (ino !== undefined && parseObjectId(object).ino !== ino) continue;
         if (found.length >= limit) return found;
         found.push({ object, lengthBytes: this.#lengthOf(object) });
       }

@@ -4,7 +4,7 @@
 import { targetsOfLayout } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Layout } from "../../shared/model.ts";
-import { prefixRange } from "../../shared/store/store.ts";
+import { type KeyRange, type KeyValue, prefixRange } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
 import { type CheckContext, inodeIn, pause, sameBytes, valuesOf } from "./reading.ts";
 import type { DueWork } from "./work_under_way.ts";
@@ -85,7 +85,8 @@ class Waiting {
       const [cut, inodeNow] = await valuesOf(this.#context, keys);
       const same = sameBytes(cut, this.#cutRecords.get(ino)) && sameBytes(inodeNow, inode);
       const layout = inodeIn(inodeNow)?.layout;
-      if (!same || (layout && !(await this.#wereUp(layout)))) this.#cuts.delete(ino);
+      const mayBeCut = !layout || (await this.#wereUp(layout) && !(await this.#isWritten(ino)));
+      if (!same || !mayBeCut) this.#cuts.delete(ino);
     }
   }
 
@@ -113,13 +114,22 @@ class Waiting {
     return true;
   }
 
+  /** Then its cut waits for the last writer. */
+  async #isWritten(ino: number): Promise<boolean> {
+    return await this.#firstOf(this.#context.schema.writers(ino)) !== undefined;
+  }
+
   async #firstGarbage(targetIndex: number): Promise<number | undefined> {
     const { schema } = this.#context;
-    const range = prefixRange(schema.garbageOf(targetIndex).begin);
+    const first = await this.#firstOf(prefixRange(schema.garbageOf(targetIndex).begin));
+    return first && schema.inoOf(first.key);
+  }
+
+  async #firstOf(range: KeyRange): Promise<KeyValue | undefined> {
     const [first] = await readOnly(
       this.#context,
       (transaction) => transaction.getRange(range, { limit: 1, snapshot: true }),
     );
-    return first && schema.inoOf(first.key);
+    return first;
   }
 }

@@ -15,6 +15,7 @@ import {
   findInode,
   inodeOfChild,
   inOrder,
+  leaveUncommitted,
   newDirectoryAttributes,
   putInode,
   walk,
@@ -195,6 +196,7 @@ export async function commit(mutation: Mutation, request: MdsRequest<"commit">):
   transaction.delete(key);
   addInode(mutation, inode);
   addEntry(mutation, directory.ino, pending.name, inode);
+  if (!request.clean) leaveUncommitted(mutation, inode.ino);
   return { attributes: await attributesOf(mutation, inode) };
 }
 

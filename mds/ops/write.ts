@@ -4,12 +4,25 @@
 // truncation record. What lies behind the new end is never read again, since readers stop at the
 // inode's data end; but a writer would uncover it, so nobody opens the file for writing while the
 // record is there, and nobody cuts a file that is open for writing.
+//
+// The same record is left by a writer that ends without having committed all that it wrote behind
+// the data's end. While others have the file open for writing it only waits: a cut would take what
+// they are about to commit. They were writers at the same time as the one that failed, and if they
+// make the file grow over its bytes, these show, as bytes that were written at that time may.
 
 import { RustreError } from "../../shared/errors.ts";
 import { fileBytesMax } from "../../shared/layout.ts";
 import type { Attributes } from "../../shared/model.ts";
 import type { MdsRequest, Mutation } from "../context.ts";
-import { attributesOf, getInode, inOrder, putInode, walk } from "../inodes.ts";
+import {
+  attributesOf,
+  findInode,
+  getInode,
+  inOrder,
+  leaveUncommitted,
+  putInode,
+  walk,
+} from "../inodes.ts";
 import { access, requireAccess } from "../permissions.ts";
 import { decodeNumber, encodeNumber, type Inode, present, type Writer } from "../schema.ts";
 
@@ -26,10 +39,11 @@ async function requireWriter({ transaction, context }: Mutation, writer: Writer)
   throw new RustreError("EBADF", "the file is not open for writing");
 }
 
-async function requireNoTruncation({ transaction, context }: Mutation, ino: number): Promise<void> {
-  if (await transaction.get(context.schema.truncation(ino))) {
-    throw new RustreError("EAGAIN", "the file is still being cut");
-  }
+/** A truncation record under a writer waits for the last one, and is in nobody's way until then. */
+async function requireNoCut({ transaction, context: { schema } }: Mutation, ino: number) {
+  if (!await transaction.get(schema.truncation(ino))) return;
+  const [writer] = await transaction.getRange(schema.writers(ino), { limit: 1 });
+  if (!writer) throw new RustreError("EAGAIN", "the file is still being cut");
 }
 
 /** The inode with its new size; objects that reach over it are left to the collector to cut. */
@@ -55,7 +69,7 @@ export async function openWrite(
   if (inode.type === "directory") throw new RustreError("EISDIR", "is a directory");
   if (!inode.layout) throw new RustreError("EINVAL", "not a regular file");
   requireAccess(inode, caller, access.write);
-  await requireNoTruncation(mutation, inode.ino);
+  await requireNoCut(mutation, inode.ino);
   const { transaction, context: { schema }, clientId } = mutation;
   const writer = { ino: inode.ino, clientId, handle };
   transaction.set(schema.writer(writer), present);
@@ -71,7 +85,6 @@ export async function commitWrite(
   const [, inode] = await inOrder([
     requireWriter(mutation, { ino, clientId, handle }),
     getInode(mutation, ino),
-    requireNoTruncation(mutation, ino),
   ]);
   if (inode.layout && dataEndBytes > fileBytesMax(inode.layout)) {
     const most = fileBytesMax(inode.layout);
@@ -89,12 +102,17 @@ export async function commitWrite(
 }
 
 /** Closing what is not open is no error. */
-export function closeWrite(
-  { transaction, context: { schema }, clientId }: Mutation,
-  { ino, handle }: MdsRequest<"closeWrite">,
+export async function closeWrite(
+  mutation: Mutation,
+  { ino, handle, clean = false }: MdsRequest<"closeWrite">,
 ): Promise<Record<never, never>> {
+  const { transaction, context: { schema }, clientId } = mutation;
   const writer = { ino, clientId, handle };
+  if (!clean && await transaction.get(schema.writer(writer))) {
+    // The objects of a removed file are destroyed as a whole.
+    if (await findInode(mutation, ino)) leaveUncommitted(mutation, ino);
+  }
   transaction.delete(schema.writer(writer));
   transaction.delete(schema.writing(writer));
-  return Promise.resolve({});
+  return {};
 }

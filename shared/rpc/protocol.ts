@@ -167,6 +167,8 @@ export type Place = v.InferOutput<typeof placeSchema>;
 const nameSchema = v.string();
 const entryOf = { directory: placeSchema, name: nameSchema };
 const attributesReply = v.object({ attributes: attributesSchema });
+/** No write of this opening, failed ones too, reached behind the end of the data that is committed. */
+const clean = { clean: v.optional(v.boolean()) };
 /** "now" is the server's time and, unlike an explicit one, is allowed to every writer. */
 const newTime = v.optional(v.union([timeNsSchema, v.literal("now")]));
 
@@ -263,6 +265,7 @@ export const mdsService = service("mds", {
       dataEndBytes: bytesSchema,
       atimeNs: v.optional(timeNsSchema),
       mtimeNs: v.optional(timeNsSchema),
+      ...clean,
     }),
     attributesReply,
   ),
@@ -341,7 +344,7 @@ export const mdsService = service("mds", {
   ),
   closeWrite: method(
     0x022d,
-    v.object({ ...mutation, ino: inodeIdSchema, handle: idSchema }),
+    v.object({ ...mutation, ino: inodeIdSchema, handle: idSchema, ...clean }),
     nothing,
   ),
 });
@@ -482,6 +485,21 @@ export const ossService = service("oss", {
       after: v.optional(objectIdSchema),
       limit: v.pipe(countSchema, v.minValue(1), v.maxValue(limits.objectsPerListMax)),
     }),
+    v.object({
+      objects: v.pipe(
+        v.array(v.object({ object: objectIdSchema, lengthBytes: bytesSchema })),
+        v.maxLength(limits.objectsPerListMax),
+      ),
+    }),
+  ),
+  /**
+   * Objects of one inode with their lengths, from `object` on, in order; fewer than
+   * `objectsPerListMax` where there are no more. No change by an older epoch makes one longer, or
+   * another one, after this has begun to look.
+   */
+  listInode: method(
+    0x030b,
+    v.object(objectOf),
     v.object({
       objects: v.pipe(
         v.array(v.object({ object: objectIdSchema, lengthBytes: bytesSchema })),

@@ -163,7 +163,7 @@ async function countAll(client: Caller): Promise<Map<string, Counts>> {
     counted.set(row, await client.count(name, request));
   };
   const inode = async (path: string) => (await client.call("stat", stat(path))).attributes.ino;
-  const sizes = { caller, sizeBytes: 5, dataEndBytes: 5 };
+  const sizes = { caller, sizeBytes: 5, dataEndBytes: 5, clean: true };
   const pending = async (name: string, replace: boolean) => {
     const reply = await client.call("create", newFile(name, { pending: true, replace }));
     return reply.attributes.ino;
@@ -193,7 +193,7 @@ async function countAll(client: Caller): Promise<Map<string, Counts>> {
   await count("openWrite", "openWrite", { caller, place: place("f3"), handle });
   const open = { ino: await inode("f3"), handle };
   await count("commitWrite", "commitWrite", { ...open, dataEndBytes: 100 });
-  await count("closeWrite", "closeWrite", open);
+  await count("closeWrite", "closeWrite", { ...open, clean: true });
   await count("stat of a file", "stat", stat("f3"));
   await count("stat of a directory", "stat", stat("d"));
   await count("readlink", "readlink", { caller, place: place("s") });

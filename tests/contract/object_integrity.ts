@@ -360,6 +360,20 @@ function testList(promise: PromiseTest): void {
     }
   });
 
+  promise("list() gives the objects of one inode alone", async (opened) => {
+    for (const id of ids) await writeBytes(opened.store, id, 0, pattern(1, 10));
+    const store = await opened.reopen();
+    for (const ino of inodes) {
+      const list = async (after: ObjectId | undefined, limit: number) =>
+        (await store.list(after, limit, ino)).map(({ object }) => object);
+      const own = ids.filter((id) => parseObjectId(id).ino === ino);
+      assert.deepEqual(await list(undefined, 100), own);
+      assert.deepEqual(await list(undefined, 2), own.slice(0, 2));
+      assert.deepEqual(await list(objectId(ino, 1), 100), own.slice(1));
+    }
+    assert.deepEqual(await store.list(undefined, 100, 2), []);
+  });
+
   promise("list() goes on behind an object that is gone", async ({ store }) => {
     for (const id of ids) await writeBytes(store, id, 0, pattern(1, 10));
     const place = inOrder.indexOf(objectId(256, 2));

@@ -66,7 +66,7 @@ export class Contents {
     return () => void this.#writers.set(ino, this.#writers.get(ino)! - 1);
   }
 
-  /** Whether a writer failed or was killed: what lies behind the end of the file is anything. */
+  /** Whether a writer failed or was killed: what it was writing then is on some replicas or on none. */
   isTroubled(ino: number): boolean {
     return (this.#writers.get(ino) ?? 0) > 0;
   }
@@ -110,11 +110,5 @@ function mayRead(value: number, writes: readonly ByteWrite[], openedAt: number):
   const isOver = (endedAt: number) => synced.some((each) => each.begunAt > endedAt);
   if (value === 0 && !isOver(0)) return true;
   const written = writes.filter((each) => each.value === value);
-  // What was written behind the end of a file and never committed is not cut with it: it shows when
-  // the file grows over it.
-  const isReplaced = ({ endedAt }: ByteWrite) =>
-    synced.some((each) => each.value !== 0 && each.begunAt > endedAt);
-  return written.some((each) =>
-    each.syncedAt === never ? !isReplaced(each) : !isOver(each.endedAt)
-  );
+  return written.some((each) => !isOver(each.endedAt));
 }

@@ -64,10 +64,7 @@ export async function leftovers(
   return (await readTree(cluster)).leftovers;
 }
 
-/**
- * `isTroubled`: files that writes failed of. Behind the end of their data there may be more, and in
- * it replicas may differ.
- */
+/** `isTroubled`: files that writes failed of, in whose data replicas may differ. */
 export async function checkStore(
   cluster: CheckedCluster,
   isTroubled: (ino: number) => boolean = () => false,
@@ -189,9 +186,7 @@ function checkObjects(
       assert(inode?.layout, `object ${object} on OST ${index} belongs to no file`);
       assert(targetsOfObject(inode.layout, seq).includes(index), `object ${object} is astray`);
       const expected = objectLengthBytes(inode.layout, seq, inode.dataEndBytes);
-      const what = `the length of object ${object} on OST ${index}`;
-      if (isTroubled(ino)) assert(lengthBytes >= expected, what);
-      else assert.equal(lengthBytes, expected, what);
+      assert.equal(lengthBytes, expected, `the length of object ${object} on OST ${index}`);
     }
   }
   for (const inode of inodes.values()) checkReplicas(inode, targets, isTroubled(inode.ino));

@@ -420,6 +420,19 @@ testGated(
   },
 );
 
+testGated("lists an inode when its writes under way are done", async (caller, cluster, gated) => {
+  const { epoch } = caller.map;
+  let listed = false;
+  const listing = caller.call(3, "listInode", { epoch, object }).finally(() => listed = true);
+  const other = await caller.call(3, "listInode", { epoch, object: objectId(8, 0) });
+  assert.deepEqual(other, { objects: [] });
+  await cluster.sleep(100);
+  assert.equal(listed, false);
+  gated.target.letThrough();
+  await gated.first;
+  assert.deepEqual(await listing, { objects: [{ object, lengthBytes: 10 }] });
+});
+
 testGated(
   "destroys after the write under way and refuses those in line",
   async (caller, cluster, gated) => {
@@ -524,4 +537,27 @@ testOss("listObjects gives every object once, statObjects their lengths", async 
   await rejects("BAD_REQUEST", () => caller.call(0, "listObjects", { after: bad, limit: 1 }), [
     bad,
   ]);
+});
+
+testOss("listInode gives the objects of one inode, from one on", async (caller) => {
+  const { epoch } = caller.map;
+  for (const [ino, seq] of [[6, 9], [7, 0], [7, 3], [7, 0xffff_ffff], [8, 0]] as const) {
+    const each = objectId(ino, seq);
+    await caller.call(0, "resizeObject", { epoch, object: each, lengthBytes: 5, extend: true });
+  }
+  const from = async (seq: number) => {
+    const request = { epoch, object: objectId(7, seq) };
+    const { objects } = await caller.call(0, "listInode", request);
+    assert.ok(objects.every(({ lengthBytes }) => lengthBytes === 5));
+    return objects.map((each) => each.object);
+  };
+  const all = [0, 3, 0xffff_ffff].map((seq) => objectId(7, seq));
+  assert.deepEqual(await from(0), all);
+  assert.deepEqual(await from(1), all.slice(1));
+  assert.deepEqual(await from(3), all.slice(1));
+  assert.deepEqual(await from(4), all.slice(2));
+  const old = { epoch: epoch - 1, object };
+  await rejects("STALE_MAP", () => caller.call(0, "listInode", old), [`epoch ${epoch - 1}`]);
+  const bad = "0000000000000000:00000000";
+  await rejects("BAD_REQUEST", () => caller.call(0, "listInode", { epoch, object: bad }), [bad]);
 });

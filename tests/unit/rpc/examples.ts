@@ -218,7 +218,7 @@ export const mdsExamples: Examples<typeof mdsService> = {
   },
   openWrite: { request: { ...mutation, caller, place, handle }, reply },
   commitWrite: { request: { ...mutation, ino: 2, handle, dataEndBytes: 9, mtimeNs: 0n }, reply },
-  closeWrite: { request: { ...mutation, ino: 2, handle }, reply: {} },
+  closeWrite: { request: { ...mutation, ino: 2, handle, clean: true }, reply: {} },
 };
 
 const object = { epoch: 7, object: "0000000000000002:00000001" };
@@ -264,6 +264,10 @@ export const ossExamples: Examples<typeof ossService> = {
   },
   listObjects: {
     request: { after: object.object, limit: limits.objectsPerListMax },
+    reply: { objects: [{ object: object.object, lengthBytes: 4096 }] },
+  },
+  listInode: {
+    request: object,
     reply: { objects: [{ object: object.object, lengthBytes: 4096 }] },
   },
   statObjects: {
