@@ -1,40 +1,14 @@
 // Where a process of the simulation takes connections.
 
-import type { Address, Connection, Listener } from "../../shared/environment.ts";
+import type { Address } from "../../shared/environment.ts";
+import { QueuedListener } from "../support/queued_listener.ts";
 import type { HostProcess } from "./process.ts";
 
-export class SimulatedListener implements Listener {
-  readonly address: Address;
+export class SimulatedListener extends QueuedListener {
   readonly process: HostProcess;
-  readonly #onClose: () => void;
-  readonly #arrived: Connection[] = [];
-  #closed = false;
-  #waiting: ((connection: Connection | null) => void) | undefined;
 
   constructor(address: Address, process: HostProcess, onClose: () => void) {
-    this.address = address;
+    super(address, onClose);
     this.process = process;
-    this.#onClose = onClose;
-  }
-
-  accept(): Promise<Connection | null> {
-    const first = this.#arrived.shift();
-    if (first) return Promise.resolve(first);
-    if (this.#closed) return Promise.resolve(null);
-    return new Promise((resolve) => this.#waiting = resolve);
-  }
-
-  deliver(connection: Connection): void {
-    if (this.#closed) return connection.close();
-    if (this.#waiting) this.#waiting(connection);
-    else this.#arrived.push(connection);
-    this.#waiting = undefined;
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#onClose();
-    this.#waiting?.(null);
-    this.#waiting = undefined;
   }
 }

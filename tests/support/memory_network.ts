@@ -3,6 +3,7 @@
 
 import type { Address, Connection, Listener, Transport } from "../../shared/environment.ts";
 import { RustreError } from "../../shared/errors.ts";
+import { QueuedListener } from "./queued_listener.ts";
 
 const pipeBytesMax = 256 * 1024;
 
@@ -95,38 +96,12 @@ class MemoryConnection implements Connection {
   }
 }
 
-class MemoryListener implements Listener {
-  readonly address: Address;
+class MemoryListener extends QueuedListener {
   readonly shared: boolean;
-  readonly #onClose: () => void;
-  readonly #arrived: Connection[] = [];
-  #closed = false;
-  #waiting: ((connection: Connection | null) => void) | undefined;
 
   constructor(address: Address, shared: boolean, onClose: () => void) {
-    this.address = address;
+    super(address, onClose);
     this.shared = shared;
-    this.#onClose = onClose;
-  }
-
-  accept(): Promise<Connection | null> {
-    const first = this.#arrived.shift();
-    if (first) return Promise.resolve(first);
-    if (this.#closed) return Promise.resolve(null);
-    return new Promise((resolve) => this.#waiting = resolve);
-  }
-
-  deliver(connection: Connection): void {
-    if (this.#waiting) this.#waiting(connection);
-    else this.#arrived.push(connection);
-    this.#waiting = undefined;
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#onClose();
-    this.#waiting?.(null);
-    this.#waiting = undefined;
   }
 }
 

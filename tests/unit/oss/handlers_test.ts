@@ -510,6 +510,8 @@ testOss("close() lets requests under way finish and keeps the objects", async (c
   }
 });
 
+// ── what is there, for fsck and cuts ───────────────────────────────────────────────────────────────
+
 testOss("listObjects gives every object once, statObjects their lengths", async (caller) => {
   const { epoch } = caller.map;
   const objects = Array.from({ length: 7 }, (_, index) => objectId(1000 * (index + 1), index));
