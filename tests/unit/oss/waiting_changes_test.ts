@@ -4,15 +4,13 @@
 import assert from "node:assert/strict";
 import { MemoryTarget } from "../../../oss/memory_store.ts";
 import type { OpenTarget, TargetOwner } from "../../../oss/object_store.ts";
-import { startOss } from "../../../oss/start.ts";
 import { targetOf } from "../../../shared/cluster_map.ts";
-import { sleep } from "../../../shared/environment.ts";
 import { codeOfNumber } from "../../../shared/errors.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
 import { ossService } from "../../../shared/rpc/protocol.ts";
-import { pattern, rejects } from "../../contract/object_store.ts";
+import { pattern } from "../../contract/object_store.ts";
 import type { TestCluster } from "../../support/cluster.ts";
 import { object, type OssCaller, testOss } from "../../support/oss_caller.ts";
 import { errorIn, frameBytes, RawPeer } from "../../support/rpc.ts";
