@@ -6,7 +6,7 @@ import { loggerOf } from "../shared/logging.ts";
 import type { Caller, ClusterMap } from "../shared/model.ts";
 import { systemEnvironment } from "../shared/platform.ts";
 import { RpcClient } from "../shared/rpc/client.ts";
-import type { mgsService } from "../shared/rpc/protocol.ts";
+import type { mgsService } from "../shared/protocol/mgs.ts";
 import type { ReplyOf } from "../shared/rpc/service.ts";
 import { FileSystem } from "./file_system.ts";
 import { MetadataClient } from "./metadata_client.ts";

@@ -6,7 +6,7 @@ import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Attributes, Caller, Layout, LayoutWish, Usage } from "../shared/model.ts";
 import { access, mayAccess } from "../shared/permissions.ts";
-import type { DirectoryEntry } from "../shared/rpc/protocol.ts";
+import type { DirectoryEntry } from "../shared/protocol/mds.ts";
 import type { MetadataClient } from "./metadata_client.ts";
 import { named } from "./named_errors.ts";
 import type { ObjectClient } from "./object_client.ts";

@@ -8,7 +8,7 @@ import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
 import type { CallOptions, Endpoint, RpcClient } from "../shared/rpc/client.ts";
-import { mdsService } from "../shared/rpc/protocol.ts";
+import { mdsService } from "../shared/protocol/mds.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import { MdsChoice } from "./mds_choice.ts";
 import { tryOperation } from "./operation.ts";

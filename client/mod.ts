@@ -30,4 +30,4 @@ export { walkTree } from "./transfer/walk_tree.ts";
 export { parseAddress, parseAddressList } from "../shared/address.ts";
 export { isRustreError, RustreError } from "../shared/errors.ts";
 export type { Attributes, Caller, ClusterMap, Layout, LayoutWish } from "../shared/model.ts";
-export type { DirectoryEntry } from "../shared/rpc/protocol.ts";
+export type { DirectoryEntry } from "../shared/protocol/mds.ts";

@@ -7,7 +7,7 @@ import { RustreError } from "../shared/errors.ts";
 import { objectId, type Piece } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { ClusterMap, Target } from "../shared/model.ts";
-import { ossService } from "../shared/rpc/protocol.ts";
+import { ossService } from "../shared/protocol/oss.ts";
 import {
   existingBytesOf,
   type FileObjects,

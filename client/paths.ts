@@ -3,7 +3,7 @@
 
 import { RustreError } from "../shared/errors.ts";
 import { rootInode } from "../shared/model.ts";
-import type { Place } from "../shared/rpc/protocol.ts";
+import type { Place } from "../shared/protocol/mds.ts";
 
 /** The place of `path` itself. */
 export function placeOf(path: string): Place {

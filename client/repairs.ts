@@ -7,7 +7,7 @@ import { isRustreError, RustreError } from "../shared/errors.ts";
 import { objectId, type Piece, targetsOfObject } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
-import { ossService } from "../shared/rpc/protocol.ts";
+import { ossService } from "../shared/protocol/oss.ts";
 import { Semaphore } from "../shared/semaphore.ts";
 import {
   type FileObjects,

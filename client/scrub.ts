@@ -7,7 +7,7 @@ import { isRustreError, type RustreError } from "../shared/errors.ts";
 import { parseObjectId, targetsOfObject } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { Caller, Layout, ObjectId, Target } from "../shared/model.ts";
-import { ossService, type ScrubPlace } from "../shared/rpc/protocol.ts";
+import { ossService, type ScrubPlace } from "../shared/protocol/oss.ts";
 import type { ReplyOf } from "../shared/rpc/service.ts";
 import { Semaphore } from "../shared/semaphore.ts";
 import type { MetadataClient } from "./metadata_client.ts";

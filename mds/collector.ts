@@ -8,7 +8,7 @@ import { endpointOfTarget, isUp } from "../shared/cluster_map.ts";
 import { sleep } from "../shared/environment.ts";
 import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
-import { ossService } from "../shared/rpc/protocol.ts";
+import { ossService } from "../shared/protocol/oss.ts";
 import { workerOf } from "../shared/rpc/worker_routes.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import type { Lease } from "../shared/store/lease.ts";

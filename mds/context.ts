@@ -5,7 +5,7 @@ import type { Environment } from "../shared/environment.ts";
 import type { Logger } from "../shared/logging.ts";
 import type { RpcClient } from "../shared/rpc/client.ts";
 import type { RequestOf } from "../shared/rpc/service.ts";
-import type { mdsService } from "../shared/rpc/protocol.ts";
+import type { mdsService } from "../shared/protocol/mds.ts";
 import type { ReadTransaction, Store, Transaction } from "../shared/store/store.ts";
 import type { InodeAllocator } from "./inode_allocator.ts";
 import type { Schema } from "./schema.ts";

@@ -3,7 +3,7 @@
 import { isRustreError } from "../shared/errors.ts";
 import type { Registration } from "../shared/registration.ts";
 import { limits } from "../shared/limits.ts";
-import { mdsService } from "../shared/rpc/protocol.ts";
+import { mdsService } from "../shared/protocol/mds.ts";
 import type { Handlers } from "../shared/rpc/service.ts";
 import { readOnly } from "../shared/store/transact.ts";
 import type { Collector } from "./collector.ts";

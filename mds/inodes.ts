@@ -4,7 +4,7 @@ import { assert } from "../shared/assert.ts";
 import { RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { type Attributes, type Caller, rootInode } from "../shared/model.ts";
-import type { Place } from "../shared/rpc/protocol.ts";
+import type { Place } from "../shared/protocol/mds.ts";
 import type { Mutation, ReadOperation } from "./context.ts";
 import { mayBeName, namesOf } from "./names.ts";
 import { access, requireAccess } from "./permissions.ts";

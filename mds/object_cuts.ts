@@ -13,7 +13,7 @@ import {
 } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { ClusterMap, Layout, Target } from "../shared/model.ts";
-import type { ossService } from "../shared/rpc/protocol.ts";
+import type { ossService } from "../shared/protocol/oss.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import type { Inode } from "./schema.ts";
 

@@ -10,7 +10,7 @@ import type { Logger } from "../shared/logging.ts";
 import { rootInode } from "../shared/model.ts";
 import { Registration } from "../shared/registration.ts";
 import { RpcClient } from "../shared/rpc/client.ts";
-import { mdsService } from "../shared/rpc/protocol.ts";
+import { mdsService } from "../shared/protocol/mds.ts";
 import { serve } from "../shared/rpc/server.ts";
 import { readClusterId, requireStoreFormat } from "../shared/store/cluster_id.ts";
 import { Lease } from "../shared/store/lease.ts";

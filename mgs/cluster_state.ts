@@ -6,7 +6,7 @@ import type { Address } from "../shared/environment.ts";
 import { RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { ClusterMap, Server, ServerRole, Target, Usage } from "../shared/model.ts";
-import type { Registration } from "../shared/rpc/protocol.ts";
+import type { Registration } from "../shared/protocol/mgs.ts";
 import { isSameUsage, noUsage } from "../shared/usage.ts";
 import type { ServerRecord, TargetRecord } from "./schema.ts";
 

@@ -2,7 +2,7 @@
 // that registers, that node; never another one, so no request waits for a node that hangs.
 
 import type { Handlers } from "../shared/rpc/service.ts";
-import type { mgsService, Registration } from "../shared/rpc/protocol.ts";
+import type { mgsService, Registration } from "../shared/protocol/mgs.ts";
 import { assert } from "../shared/assert.ts";
 import type { Prober } from "./prober.ts";
 import type { Registry } from "./registry.ts";

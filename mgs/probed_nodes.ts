@@ -1,7 +1,7 @@
 // The nodes that an mgs probes, as the store or a registration has them.
 
 import { formatAddress } from "../shared/address.ts";
-import type { Registration } from "../shared/rpc/protocol.ts";
+import type { Registration } from "../shared/protocol/mgs.ts";
 import type { ClusterState, ProbedNode } from "./cluster_state.ts";
 
 export function nodeOf({ role, nodeId, address, targetIndex }: Registration): ProbedNode {

@@ -7,7 +7,7 @@ import type { Address, Environment } from "../shared/environment.ts";
 import { isRustreError } from "../shared/errors.ts";
 import type { Logger } from "../shared/logging.ts";
 import { RpcClient } from "../shared/rpc/client.ts";
-import { mgsService, type Registration } from "../shared/rpc/protocol.ts";
+import { mgsService, type Registration } from "../shared/protocol/mgs.ts";
 import { serve } from "../shared/rpc/server.ts";
 import { Lease } from "../shared/store/lease.ts";
 import type { Store } from "../shared/store/store.ts";

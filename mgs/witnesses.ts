@@ -8,7 +8,7 @@ import type { Address, Environment } from "../shared/environment.ts";
 import { isRustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { RpcClient } from "../shared/rpc/client.ts";
-import { mgsService, type Registration } from "../shared/rpc/protocol.ts";
+import { mgsService, type Registration } from "../shared/protocol/mgs.ts";
 import type { ClusterState, ProbedNode } from "./cluster_state.ts";
 
 /** What other mgs say of a node that does not answer this one. */

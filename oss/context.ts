@@ -3,7 +3,7 @@
 import type { Clock } from "../shared/environment.ts";
 import type { Logger } from "../shared/logging.ts";
 import type { Registration } from "../shared/registration.ts";
-import type { ossService } from "../shared/rpc/protocol.ts";
+import type { ossService } from "../shared/protocol/oss.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import type { DamagedBlocks } from "./damaged_blocks.ts";
 import type { Epochs } from "./epochs.ts";

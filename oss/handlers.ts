@@ -6,7 +6,7 @@ import { isRustreError, RustreError } from "../shared/errors.ts";
 import { objectId, parseObjectId } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
-import type { ossService } from "../shared/rpc/protocol.ts";
+import type { ossService } from "../shared/protocol/oss.ts";
 import type { Call, Download, Handlers } from "../shared/rpc/service.ts";
 import { ChangeOrder, inodeOf } from "./change_order.ts";
 import type { OssContext, OssReply, OssRequest } from "./context.ts";

@@ -6,7 +6,7 @@ import { isRustreError, messageOf, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { ClusterMap, ObjectId, Target } from "../shared/model.ts";
 import type { RpcClient } from "../shared/rpc/client.ts";
-import { ossService } from "../shared/rpc/protocol.ts";
+import { ossService } from "../shared/protocol/oss.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 
 export type WriteRequest = RequestOf<typeof ossService, "writeObject">;

@@ -6,7 +6,7 @@ import { type Clock, sleep } from "../shared/environment.ts";
 import { isRustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
-import type { ossService, ScrubPlace } from "../shared/rpc/protocol.ts";
+import type { ossService, ScrubPlace } from "../shared/protocol/oss.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import { Semaphore } from "../shared/semaphore.ts";
 import { inodeOf } from "./change_order.ts";

@@ -9,7 +9,7 @@ import { limits } from "../shared/limits.ts";
 import type { Logger } from "../shared/logging.ts";
 import { Registration } from "../shared/registration.ts";
 import { RpcClient } from "../shared/rpc/client.ts";
-import { ossService } from "../shared/rpc/protocol.ts";
+import { ossService } from "../shared/protocol/oss.ts";
 import { serve } from "../shared/rpc/server.ts";
 import type { WorkerSelf } from "../shared/workers/peers.ts";
 import { DamagedBlocks } from "./damaged_blocks.ts";

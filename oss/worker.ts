@@ -6,7 +6,7 @@ import { RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Usage } from "../shared/model.ts";
 import { Periodic } from "../shared/periodic.ts";
-import type { ossService } from "../shared/rpc/protocol.ts";
+import type { ossService } from "../shared/protocol/oss.ts";
 import type { Handlers } from "../shared/rpc/service.ts";
 import { inodesOf, workerOf } from "../shared/rpc/worker_routes.ts";
 import type { WorkerPlace, WorkerSelf } from "../shared/workers/peers.ts";

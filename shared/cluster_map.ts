@@ -9,7 +9,7 @@ import type { Logger } from "./logging.ts";
 import type { ClusterMap, Server, Target } from "./model.ts";
 import { Periodic } from "./periodic.ts";
 import { type Endpoint, type RpcClient, withSignal } from "./rpc/client.ts";
-import { mgsService } from "./rpc/protocol.ts";
+import { mgsService } from "./protocol/mgs.ts";
 import { retrying } from "./rpc/retry.ts";
 import type { ReplyOf, RequestOf } from "./rpc/service.ts";
 

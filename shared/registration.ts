@@ -8,7 +8,7 @@ import type { ClusterMapCache } from "./cluster_map.ts";
 import { limits } from "./limits.ts";
 import type { Logger } from "./logging.ts";
 import { Periodic } from "./periodic.ts";
-import type { mgsService, Registration as Description } from "./rpc/protocol.ts";
+import type { mgsService, Registration as Description } from "./protocol/mgs.ts";
 import type { ReplyOf, RequestOf } from "./rpc/service.ts";
 import { speaksForProcess, type WorkerSelf } from "./workers/peers.ts";
 

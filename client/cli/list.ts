@@ -2,7 +2,7 @@
 // any size needs the memory of one.
 
 import { limits } from "../../shared/limits.ts";
-import type { DirectoryEntry } from "../../shared/rpc/protocol.ts";
+import type { DirectoryEntry } from "../../shared/protocol/mds.ts";
 import type { EntryWithAttributes } from "../mod.ts";
 import { joinPath } from "../paths.ts";
 import { remotePaths } from "./arguments.ts";

@@ -2,7 +2,7 @@
 // that the walk starts at with "/" at its end.
 
 import type { FileType } from "../../shared/model.ts";
-import type { DirectoryEntry } from "../../shared/rpc/protocol.ts";
+import type { DirectoryEntry } from "../../shared/protocol/mds.ts";
 import type { Attributes } from "../../shared/model.ts";
 import type { FileSystem } from "../file_system.ts";
 import { baseName, joinPath } from "../paths.ts";

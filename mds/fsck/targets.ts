@@ -12,7 +12,7 @@ import { isRustreError, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { ClusterMap, ObjectId } from "../../shared/model.ts";
 import type { Endpoint, RpcClient } from "../../shared/rpc/client.ts";
-import { ossService } from "../../shared/rpc/protocol.ts";
+import { ossService } from "../../shared/protocol/oss.ts";
 import { retrying } from "../../shared/rpc/retry.ts";
 import { workerOf } from "../../shared/rpc/worker_routes.ts";
 import { parseObjectId } from "../../shared/layout.ts";

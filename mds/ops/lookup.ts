@@ -4,7 +4,7 @@ import { isUp } from "../../shared/cluster_map.ts";
 import { RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Attributes, Usage } from "../../shared/model.ts";
-import type { DirectoryEntry } from "../../shared/rpc/protocol.ts";
+import type { DirectoryEntry } from "../../shared/protocol/mds.ts";
 import { keyAfter } from "../../shared/store/store.ts";
 import { totalUsage } from "../../shared/usage.ts";
 import type { MdsRequest, ReadOperation } from "../context.ts";

@@ -9,7 +9,7 @@ import { isRustreError, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { ServerRole } from "../model.ts";
 import type { OutgoingCall } from "./client_connection.ts";
-import type { HelloReply, HelloRequest } from "./protocol.ts";
+import type { HelloReply, HelloRequest } from "./hello.ts";
 import { ServerPool } from "./server_pool.ts";
 import type { ReplyOf, RequestOf, Service } from "./service.ts";
 import { hasMoved, inodesOf, workerOf } from "./worker_routes.ts";

@@ -17,7 +17,7 @@ import {
   helloReplySchema,
   type HelloRequest,
   protocolVersion,
-} from "./protocol.ts";
+} from "./hello.ts";
 import { PendingCalls } from "./pending_calls.ts";
 import type { Method } from "./service.ts";
 

@@ -9,7 +9,7 @@ import {
   helloRequestSchema,
   helloVersionSchema,
   protocolVersion,
-} from "./protocol.ts";
+} from "./hello.ts";
 import type { Route, ServerIdentity } from "./server_connection.ts";
 
 /** A hostile body may have as many issues as elements. */

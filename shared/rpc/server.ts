@@ -12,7 +12,7 @@ import {
   ServerConnection,
   type ServerIdentity,
 } from "./server_connection.ts";
-import type { HelloRequest } from "./protocol.ts";
+import type { HelloRequest } from "./hello.ts";
 import type { Handlers, Service } from "./service.ts";
 
 export type { ServerIdentity } from "./server_connection.ts";

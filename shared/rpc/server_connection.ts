@@ -11,7 +11,7 @@ import { Semaphore } from "../semaphore.ts";
 import { type Frame, frameKind } from "./frame.ts";
 import { FrameReader, type PayloadRoom } from "./frame_reader.ts";
 import { FrameWriter } from "./frame_writer.ts";
-import { type HelloReply, type HelloRequest, protocolVersion } from "./protocol.ts";
+import { type HelloReply, type HelloRequest, protocolVersion } from "./hello.ts";
 import { checkedHello, checkedRequest } from "./request_checks.ts";
 import type { Call, Download, Method } from "./service.ts";
 import { UnreadTime } from "./unread_time.ts";

@@ -7,7 +7,7 @@ import { RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { Semaphore } from "../semaphore.ts";
 import { ClientConnection, type OutgoingCall } from "./client_connection.ts";
-import type { HelloReply, HelloRequest } from "./protocol.ts";
+import type { HelloReply, HelloRequest } from "./hello.ts";
 
 export interface ServerPoolOptions {
   readonly environment: Environment;

@@ -1,5 +1,5 @@
 // How a service is declared: methods with numbers, schemas of request and reply, and the types that
-// client calls and server handlers take from them. The declarations are in protocol.ts.
+// client calls and server handlers take from them. The declarations are in shared/protocol/.
 
 import type * as v from "valibot";
 import { assert } from "../assert.ts";

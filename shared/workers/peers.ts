@@ -1,7 +1,7 @@
 // The workers of one process: each a thread with its own listener on the process's port, all of
 // them one server to the others. What one of them is told and all must know goes through here.
 
-import type { mgsService, Registration } from "../rpc/protocol.ts";
+import type { mgsService, Registration } from "../protocol/mgs.ts";
 import type { RequestOf } from "../rpc/service.ts";
 
 /** What workers tell each other. Both sides are the same program, so nobody checks it. */

@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { type FileSystem, RustreError } from "../../client/mod.ts";
 import { limits } from "../../shared/limits.ts";
-import { mdsService, ossService } from "../../shared/rpc/protocol.ts";
+import { mdsService } from "../../shared/protocol/mds.ts";
+import { ossService } from "../../shared/protocol/oss.ts";
 import { root, withCluster } from "../support/cluster.ts";
 import { RecordingTransport } from "../support/recording_transport.ts";
 

@@ -6,7 +6,7 @@ import { download, downloadStream } from "../../client/mod.ts";
 import { objectId } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Attributes } from "../../shared/model.ts";
-import { ossService } from "../../shared/rpc/protocol.ts";
+import { ossService } from "../../shared/protocol/oss.ts";
 import { root, type TestCluster, withCluster } from "../support/cluster.ts";
 import { TamperingTransport } from "../support/tampering_transport.ts";
 

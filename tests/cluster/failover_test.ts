@@ -10,7 +10,7 @@ import { limits } from "../../shared/limits.ts";
 import { loggerOf } from "../../shared/logging.ts";
 import type { ClusterMap } from "../../shared/model.ts";
 import { RpcClient } from "../../shared/rpc/client.ts";
-import { mgsService } from "../../shared/rpc/protocol.ts";
+import { mgsService } from "../../shared/protocol/mgs.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { root, type TestCluster, withCluster } from "../support/cluster.ts";
 import { type FakeNode, startFakeMds } from "../support/fake_node.ts";

@@ -7,7 +7,7 @@ import { limits } from "../../shared/limits.ts";
 import { loggerOf } from "../../shared/logging.ts";
 import type { Address } from "../../shared/environment.ts";
 import type { RpcClient } from "../../shared/rpc/client.ts";
-import { mdsService } from "../../shared/rpc/protocol.ts";
+import { mdsService } from "../../shared/protocol/mds.ts";
 import { objectId } from "../../shared/layout.ts";
 import { MemoryStore } from "../../shared/store/memory.ts";
 import { encode } from "@msgpack/msgpack";

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers";
-import { mdsService } from "../../shared/rpc/protocol.ts";
+import { mdsService } from "../../shared/protocol/mds.ts";
 import type { RequestOf } from "../../shared/rpc/service.ts";
 import type { OpenTransaction, Store } from "../../shared/store/store.ts";
 import { root as caller, type TestCluster, withCluster } from "../support/cluster.ts";

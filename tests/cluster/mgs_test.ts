@@ -9,7 +9,7 @@ import { isRustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { loggerOf } from "../../shared/logging.ts";
 import { RpcClient } from "../../shared/rpc/client.ts";
-import { mgsService, type Registration } from "../../shared/rpc/protocol.ts";
+import { mgsService, type Registration } from "../../shared/protocol/mgs.ts";
 import type { Cluster } from "../../client/mod.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";
 import { startFakeMds } from "../support/fake_node.ts";

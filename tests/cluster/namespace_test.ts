@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { FileSystem } from "../../client/mod.ts";
 import { decodeInode, encodeChild, encodeInode, Schema } from "../../mds/schema.ts";
 import { limits } from "../../shared/limits.ts";
-import { mdsService } from "../../shared/rpc/protocol.ts";
+import { mdsService } from "../../shared/protocol/mds.ts";
 import { transact } from "../../shared/store/transact.ts";
 import { root, type TestCluster, withCluster } from "../support/cluster.ts";
 

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import type { FileSystem } from "../../client/mod.ts";
 import { limits } from "../../shared/limits.ts";
-import { mdsService } from "../../shared/rpc/protocol.ts";
+import { mdsService } from "../../shared/protocol/mds.ts";
 import { root, type TestCluster, withCluster } from "../support/cluster.ts";
 import { LossyTransport } from "../support/lossy_transport.ts";
 import { type CommitFate, UncertainStore } from "../support/uncertain_store.ts";

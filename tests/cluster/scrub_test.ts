@@ -7,7 +7,7 @@ import type { MemoryDisk } from "../../oss/memory_disk.ts";
 import { checksumsOf, encodeChecksums } from "../../shared/checksums.ts";
 import { objectId } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
-import { ossService } from "../../shared/rpc/protocol.ts";
+import { ossService } from "../../shared/protocol/oss.ts";
 import { pattern } from "../contract/object_store.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";
 

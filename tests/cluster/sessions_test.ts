@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { isRustreError, RustreError } from "../../shared/errors.ts";
-import { mdsService } from "../../shared/rpc/protocol.ts";
+import { mdsService } from "../../shared/protocol/mds.ts";
 import { limits } from "../../shared/limits.ts";
 import { leftovers } from "../support/check_store.ts";
 import { root, type TestCluster, withCluster } from "../support/cluster.ts";

@@ -11,7 +11,8 @@ import {
 } from "../../client/mod.ts";
 import { limits } from "../../shared/limits.ts";
 import { frameKind } from "../../shared/rpc/frame.ts";
-import { mdsService, ossService } from "../../shared/rpc/protocol.ts";
+import { mdsService } from "../../shared/protocol/mds.ts";
+import { ossService } from "../../shared/protocol/oss.ts";
 import { root, type TestCluster, withCluster } from "../support/cluster.ts";
 import {
   type WatchedFrame,

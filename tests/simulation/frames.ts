@@ -3,7 +3,7 @@
 
 import { limits } from "../../shared/limits.ts";
 import { decodeHeader, frameKind } from "../../shared/rpc/frame.ts";
-import { helloOpcode } from "../../shared/rpc/protocol.ts";
+import { helloOpcode } from "../../shared/rpc/hello.ts";
 
 /** One that was written as a whole. */
 export interface Frame {

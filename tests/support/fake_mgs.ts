@@ -5,7 +5,7 @@ import type { Logger } from "../../shared/logging.ts";
 import { loggerOf } from "../../shared/logging.ts";
 import type { ClusterMap } from "../../shared/model.ts";
 import { RpcClient } from "../../shared/rpc/client.ts";
-import { mgsService } from "../../shared/rpc/protocol.ts";
+import { mgsService } from "../../shared/protocol/mgs.ts";
 import { type RpcServer, serve } from "../../shared/rpc/server.ts";
 import type { Handlers } from "../../shared/rpc/service.ts";
 import { MemoryNetwork } from "./memory_network.ts";

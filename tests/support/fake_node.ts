@@ -3,7 +3,8 @@
 import type { Address, Environment } from "../../shared/environment.ts";
 import { RustreError } from "../../shared/errors.ts";
 import { loggerOf } from "../../shared/logging.ts";
-import { mdsService, type Registration } from "../../shared/rpc/protocol.ts";
+import { mdsService } from "../../shared/protocol/mds.ts";
+import type { Registration } from "../../shared/protocol/mgs.ts";
 import { type RpcServer, serve } from "../../shared/rpc/server.ts";
 import type { Handlers } from "../../shared/rpc/service.ts";
 

@@ -6,7 +6,7 @@ import { endpointOfTarget, targetOf } from "../../shared/cluster_map.ts";
 import { objectId } from "../../shared/layout.ts";
 import type { ClusterMap } from "../../shared/model.ts";
 import { RpcClient } from "../../shared/rpc/client.ts";
-import { ossService } from "../../shared/rpc/protocol.ts";
+import { ossService } from "../../shared/protocol/oss.ts";
 import type { RequestOf } from "../../shared/rpc/service.ts";
 import { type TestCluster, withCluster } from "./cluster.ts";
 

@@ -10,7 +10,7 @@ import { type CallOptions, type Endpoint, RpcClient } from "../../shared/rpc/cli
 import { encodeHeader, type Frame, type FrameKind, frameKind } from "../../shared/rpc/frame.ts";
 import { FrameReader } from "../../shared/rpc/frame_reader.ts";
 import { encodeBody } from "../../shared/rpc/message_pack.ts";
-import { helloOpcode, protocolVersion } from "../../shared/rpc/protocol.ts";
+import { helloOpcode, protocolVersion } from "../../shared/rpc/hello.ts";
 import { type RpcServer, serve, type ServerIdentity } from "../../shared/rpc/server.ts";
 import {
   downloadMethod,

@@ -19,7 +19,10 @@ import { limits } from "../../shared/limits.ts";
 import * as model from "../../shared/model.ts";
 import { decodeHeader, encodeHeader, headerBytes } from "../../shared/rpc/frame.ts";
 import { decodeBody, encodeBody } from "../../shared/rpc/message_pack.ts";
-import * as protocol from "../../shared/rpc/protocol.ts";
+import { directoryEntrySchema, mdsService } from "../../shared/protocol/mds.ts";
+import { mgsService } from "../../shared/protocol/mgs.ts";
+import { ossService } from "../../shared/protocol/oss.ts";
+import * as hello from "../../shared/rpc/hello.ts";
 import {
   anchorsOf,
   blocksOf,
@@ -71,11 +74,11 @@ Deno.test("docs/protocol.md has every method with its opcode and fields", () => 
   const methods = [
     {
       name: "hello",
-      opcode: protocol.helloOpcode,
-      request: protocol.helloRequestSchema,
-      reply: protocol.helloReplySchema,
+      opcode: hello.helloOpcode,
+      request: hello.helloRequestSchema,
+      reply: hello.helloReplySchema,
     },
-    ...[protocol.mgsService, protocol.mdsService, protocol.ossService].flatMap((service) => {
+    ...[mgsService, mdsService, ossService].flatMap((service) => {
       return Object.entries(service.methods).map(([name, method]) => {
         const { opcode, request, reply } = method;
         return { name: `${service.name}.${name}`, opcode, request, reply };
@@ -100,11 +103,11 @@ Deno.test("docs/protocol.md has every shared type with its fields", () => {
   const types = {
     Address: model.addressSchema,
     Caller: model.callerSchema,
-    Place: protocol.mdsService.methods.stat.request.entries.place,
+    Place: mdsService.methods.stat.request.entries.place,
     Layout: model.layoutSchema,
     LayoutWish: model.layoutWishSchema,
     Attributes: model.attributesSchema,
-    DirectoryEntry: protocol.directoryEntrySchema,
+    DirectoryEntry: directoryEntrySchema,
     Usage: model.usageSchema,
     Server: model.serverSchema,
     Target: model.targetSchema,
@@ -117,13 +120,13 @@ Deno.test("docs/protocol.md has every shared type with its fields", () => {
 });
 
 Deno.test("docs/protocol.md shows frames as the code writes them", () => {
-  const { stat } = protocol.mdsService.methods;
+  const { stat } = mdsService.methods;
   const schemas = [
-    protocol.helloRequestSchema,
-    protocol.helloReplySchema,
+    hello.helloRequestSchema,
+    hello.helloReplySchema,
     stat.request,
     stat.reply,
-    protocol.errorReplySchema,
+    hello.errorReplySchema,
   ];
   const blocks = blocksOf(protocolPage, "hex");
   assert.equal(blocks.length, schemas.length);

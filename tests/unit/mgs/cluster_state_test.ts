@@ -9,7 +9,7 @@ import {
 } from "../../../mgs/cluster_state.ts";
 import { isRustreError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { Registration } from "../../../shared/rpc/protocol.ts";
+import type { Registration } from "../../../shared/protocol/mgs.ts";
 import { noUsage } from "../../../shared/usage.ts";
 
 const id = (digit: string) => digit.repeat(32);

@@ -5,7 +5,7 @@ import { codecs, MgsSchema, storeFormat } from "../../../mgs/schema.ts";
 import { isRustreError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { loggerOf } from "../../../shared/logging.ts";
-import type { Registration } from "../../../shared/rpc/protocol.ts";
+import type { Registration } from "../../../shared/protocol/mgs.ts";
 import { Lease } from "../../../shared/store/lease.ts";
 import { MemoryStore } from "../../../shared/store/memory.ts";
 import type { Transaction } from "../../../shared/store/store.ts";

@@ -9,7 +9,7 @@ import { Scrubber } from "../../../oss/scrub.ts";
 import { RustreError } from "../../../shared/errors.ts";
 import { objectId, parseObjectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { ScrubPlace } from "../../../shared/rpc/protocol.ts";
+import type { ScrubPlace } from "../../../shared/protocol/oss.ts";
 import { pattern } from "../../contract/object_store.ts";
 import { writeBytes } from "../../support/object_bytes.ts";
 import { VirtualClock } from "../../support/virtual_clock.ts";

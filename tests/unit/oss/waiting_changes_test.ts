@@ -9,7 +9,7 @@ import { codeOfNumber } from "../../../shared/errors.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
-import { ossService } from "../../../shared/rpc/protocol.ts";
+import { ossService } from "../../../shared/protocol/oss.ts";
 import { pattern } from "../../contract/object_store.ts";
 import type { TestCluster } from "../../support/cluster.ts";
 import { object, type OssCaller, testOss } from "../../support/oss_caller.ts";

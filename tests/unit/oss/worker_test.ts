@@ -5,7 +5,7 @@ import { OssWorker } from "../../../oss/worker.ts";
 import type { Connection, Transport } from "../../../shared/environment.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { ossService } from "../../../shared/rpc/protocol.ts";
+import type { ossService } from "../../../shared/protocol/oss.ts";
 import type { Handlers } from "../../../shared/rpc/service.ts";
 import { noUsage } from "../../../shared/usage.ts";
 import { fails, inVirtualTime } from "../../support/rpc.ts";

@@ -6,7 +6,7 @@ import type { Connection } from "../../../shared/environment.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import { type Endpoint, RpcClient } from "../../../shared/rpc/client.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
-import { helloOpcode, protocolVersion } from "../../../shared/rpc/protocol.ts";
+import { helloOpcode, protocolVersion } from "../../../shared/rpc/hello.ts";
 import {
   clusterId,
   fails,

@@ -8,7 +8,7 @@ import { limits } from "../../../shared/limits.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import { RpcClient } from "../../../shared/rpc/client.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
-import { helloOpcode, protocolVersion } from "../../../shared/rpc/protocol.ts";
+import { helloOpcode, protocolVersion } from "../../../shared/rpc/hello.ts";
 import { countedSignal } from "../../support/counted_signal.ts";
 import {
   callOf,

@@ -7,7 +7,7 @@ import { limits } from "../../../shared/limits.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import type { DownloadOptions, RpcClient } from "../../../shared/rpc/client.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
-import { helloOpcode, protocolVersion } from "../../../shared/rpc/protocol.ts";
+import { helloOpcode, protocolVersion } from "../../../shared/rpc/hello.ts";
 import type { Download } from "../../../shared/rpc/service.ts";
 import {
   fails,

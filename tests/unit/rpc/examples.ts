@@ -2,15 +2,10 @@
 
 import { limits } from "../../../shared/limits.ts";
 import type { Attributes, ClusterMap } from "../../../shared/model.ts";
-import {
-  type HelloReply,
-  type HelloRequest,
-  type mdsService,
-  type mgsService,
-  type ossService,
-  protocolVersion,
-  type Registration,
-} from "../../../shared/rpc/protocol.ts";
+import type { mdsService } from "../../../shared/protocol/mds.ts";
+import type { mgsService, Registration } from "../../../shared/protocol/mgs.ts";
+import type { ossService } from "../../../shared/protocol/oss.ts";
+import { type HelloReply, type HelloRequest, protocolVersion } from "../../../shared/rpc/hello.ts";
 import type { ReplyOf, RequestOf, Service } from "../../../shared/rpc/service.ts";
 
 export type Examples<S extends Service> = {

@@ -2,7 +2,9 @@
 // version no longer understand each other. That needs a new protocolVersion and a note in CHANGELOG.md.
 
 import { frameKind } from "../../../shared/rpc/frame.ts";
-import { helloOpcode, mdsService, ossService } from "../../../shared/rpc/protocol.ts";
+import { mdsService } from "../../../shared/protocol/mds.ts";
+import { ossService } from "../../../shared/protocol/oss.ts";
+import { helloOpcode } from "../../../shared/rpc/hello.ts";
 import type { RawFrame } from "../../support/rpc.ts";
 import { errorExample, helloExample, mdsExamples, ossExamples } from "./examples.ts";
 

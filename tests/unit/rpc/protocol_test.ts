@@ -2,16 +2,16 @@ import assert from "node:assert/strict";
 import * as v from "valibot";
 import { limits } from "../../../shared/limits.ts";
 import { decodeBody, encodeBody } from "../../../shared/rpc/message_pack.ts";
+import { mdsService } from "../../../shared/protocol/mds.ts";
+import { mgsService } from "../../../shared/protocol/mgs.ts";
+import { ossService } from "../../../shared/protocol/oss.ts";
 import {
   errorReplySchema,
   helloOpcode,
   helloReplySchema,
   helloRequestSchema,
   helloVersionSchema,
-  mdsService,
-  mgsService,
-  ossService,
-} from "../../../shared/rpc/protocol.ts";
+} from "../../../shared/rpc/hello.ts";
 import type { Service } from "../../../shared/rpc/service.ts";
 import { errorExample, helloExample, mdsExamples, mgsExamples, ossExamples } from "./examples.ts";
 import { type GoldenFrame, goldenFrames } from "./golden_frames.ts";

@@ -10,12 +10,9 @@ import { systemEnvironment } from "../../../shared/platform.ts";
 import { RpcClient } from "../../../shared/rpc/client.ts";
 import { type Frame, frameKind } from "../../../shared/rpc/frame.ts";
 import { encodeBody } from "../../../shared/rpc/message_pack.ts";
-import {
-  helloOpcode,
-  mdsService,
-  ossService,
-  protocolVersion,
-} from "../../../shared/rpc/protocol.ts";
+import { mdsService } from "../../../shared/protocol/mds.ts";
+import { ossService } from "../../../shared/protocol/oss.ts";
+import { helloOpcode, protocolVersion } from "../../../shared/rpc/hello.ts";
 import { serve } from "../../../shared/rpc/server.ts";
 import type { Handlers } from "../../../shared/rpc/service.ts";
 import {

@@ -12,7 +12,7 @@ import { limits } from "../../../shared/limits.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import type { RpcClient } from "../../../shared/rpc/client.ts";
 import { type Frame, frameKind } from "../../../shared/rpc/frame.ts";
-import { protocolVersion } from "../../../shared/rpc/protocol.ts";
+import { protocolVersion } from "../../../shared/rpc/hello.ts";
 import {
   errorIn,
   frameBytes,

@@ -9,7 +9,7 @@ import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { loggerOf } from "../../../shared/logging.ts";
 import { type Endpoint, RpcClient } from "../../../shared/rpc/client.ts";
-import { ossService } from "../../../shared/rpc/protocol.ts";
+import { ossService } from "../../../shared/protocol/oss.ts";
 import { type RpcServer, serve } from "../../../shared/rpc/server.ts";
 import type { Handlers } from "../../../shared/rpc/service.ts";
 import { inodesOf, workerOf } from "../../../shared/rpc/worker_routes.ts";
