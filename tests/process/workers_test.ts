@@ -4,9 +4,8 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { Cluster, type FileSystem, parseAddress } from "../../client/mod.ts";
 import { limits } from "../../shared/limits.ts";
-import { systemEnvironment } from "../../shared/platform.ts";
-import { openStore } from "../../shared/store/open.ts";
-import { checkStore, leftovers } from "../support/check_store.ts";
+import { eventually } from "../support/eventually.ts";
+import { checkStoreAtRest } from "../support/foundationdb.ts";
 import { ModelFileSystem } from "../support/model_file_system.ts";
 import { type Operation, operations, type Subject, treeOf } from "../support/operations.ts";
 import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
@@ -88,14 +87,6 @@ async function readFile(fileSystem: FileSystem, path: string): Promise<string> {
   return new TextDecoder().decode(await file.read(0, 1_000_000));
 }
 
-async function eventually(holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
-  const endMs = performance.now() + timeoutMs;
-  while (!await holds()) {
-    assert(performance.now() < endMs, "it did not happen in time");
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-
 /** Kills one worker; resolves when another one serves in its place. */
 async function killWorker(
   process: RustreProcess,
@@ -110,12 +101,7 @@ async function killWorker(
 /** Nothing is left to do, and everything is right that is left. */
 async function checkAtRest(cluster: WorkerCluster): Promise<void> {
   await cluster.disconnect();
-  const environment = systemEnvironment();
-  const store = await openStore(cluster.storeUrl, environment.clock);
-  const checked = { store, targets: [], environment: () => environment };
-  await eventually(async () => (await leftovers(checked)).length === 0);
-  await checkStore(checked);
-  await store.close();
+  await checkStoreAtRest(cluster.storeUrl, 2 * limits.sessionLeaseMs);
 }
 
 function sampleOperations(count: number): Operation[] {

@@ -7,6 +7,8 @@ import { systemEnvironment } from "../../shared/platform.ts";
 import { openStore } from "../../shared/store/open.ts";
 import { type KeyRange, prefixRange } from "../../shared/store/store.ts";
 import { readOnly, transact, type TransactionContext } from "../../shared/store/transact.ts";
+import { checkStore, leftovers } from "./check_store.ts";
+import { eventually } from "./eventually.ts";
 
 export const testClusterFile = Deno.env.get("RUSTRE_TEST_FDB");
 
@@ -67,15 +69,32 @@ export async function processStore(directory: string): Promise<ProcessStore> {
   return { url, [Symbol.asyncDispose]: () => inProcess("empty", url) };
 }
 
+/**
+ * Rejects unless, within `withinMs`, no work is left to do in the store of a cluster at rest, and
+ * then all in it holds together.
+ */
+export function checkStoreAtRest(url: string, withinMs: number): Promise<void> {
+  return inProcess("checkAtRest", url, String(withinMs));
+}
+
+async function checkAtRest(url: string, withinMs: number): Promise<void> {
+  await withStore(url, async ({ store, environment }) => {
+    const checked = { store, targets: [], environment: () => environment };
+    await eventually(async () => (await leftovers(checked)).length === 0, withinMs);
+    await checkStore(checked);
+  });
+}
+
 /** Deletes from the store of servers that are not running. */
 export function deletePrefixes(url: string, prefixes: readonly string[]): Promise<void> {
   return inProcess("deletePrefixes", url, ...prefixes);
 }
 
-const tasks: Record<string, (url: string, ...prefixes: string[]) => Promise<void>> = {
+const tasks: Record<string, (url: string, ...more: string[]) => Promise<void>> = {
   requireEmpty: requireEmptyDatabase,
   empty: emptyDatabase,
   deletePrefixes: (url, ...prefixes) => deleteRanges(url, prefixes.map(prefixRange)),
+  checkAtRest: (url, withinMs) => checkAtRest(url, Number(withinMs)),
 };
 
 async function inProcess(task: string, ...more: string[]): Promise<void> {
@@ -86,6 +105,6 @@ async function inProcess(task: string, ...more: string[]): Promise<void> {
 }
 
 if (import.meta.main) {
-  const [task, url, ...prefixes] = Deno.args;
-  await tasks[task!]!(url!, ...prefixes);
+  const [task, url, ...more] = Deno.args;
+  await tasks[task!]!(url!, ...more);
 }

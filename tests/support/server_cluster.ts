@@ -1,8 +1,9 @@
-// A cluster of several mgs, mds and OSTs, each a process of its own on one sqlite store, that can be
+// A cluster of several mgs, mds and OSTs, each a process of its own on one store, that can be
 // killed, stopped and started again at the address that they had.
 
 import { Cluster, parseAddress } from "../../client/mod.ts";
 import type { Address } from "../../shared/environment.ts";
+import { type ProcessStore, processStore } from "./foundationdb.ts";
 import { type RustreProcess, startRustre } from "./processes.ts";
 
 export type ServerKind = "mgs" | "mds" | "oss";
@@ -11,10 +12,8 @@ export interface ServerClusterOptions {
   readonly mgs?: number;
   readonly mds?: number;
   readonly osts?: number;
-  /** Threads of each server; their default without it. */
+  /** Threads of each server that may have several; their default without it. */
   readonly workers?: number;
-  /** By default the sqlite store in the cluster's directory. */
-  readonly store?: string;
 }
 
 interface Server {
@@ -27,21 +26,21 @@ interface Server {
 
 export class ServerCluster implements AsyncDisposable {
   readonly directory: string;
-  readonly storeUrl: string;
+  readonly #store: ProcessStore;
   readonly #servers = new Map<string, Server>();
   readonly #clients: Cluster[] = [];
   readonly #workers: readonly string[];
 
-  private constructor(directory: string, options: ServerClusterOptions) {
+  private constructor(directory: string, store: ProcessStore, options: ServerClusterOptions) {
     this.directory = directory;
-    this.storeUrl = options.store ?? `sqlite:${directory}/meta.db`;
+    this.#store = store;
     this.#workers = options.workers ? ["--workers", String(options.workers)] : [];
   }
 
   static async start(options: ServerClusterOptions = {}): Promise<ServerCluster> {
     const { mgs = 2, mds = 2, osts = 2 } = options;
     const directory = await Deno.makeTempDir({ prefix: "rustre-failover-" });
-    const cluster = new ServerCluster(directory, options);
+    const cluster = new ServerCluster(directory, await processStore(directory), options);
     const store = ["--store", cluster.storeUrl];
     try {
       for (let index = 0; index < mgs; index++) await cluster.#add("mgs", index, store);
@@ -55,6 +54,10 @@ export class ServerCluster implements AsyncDisposable {
       await cluster[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  get storeUrl(): string {
+    return this.#store.url;
   }
 
   /** As `mgs0`, `mds1`, `oss0`. */
@@ -103,6 +106,7 @@ export class ServerCluster implements AsyncDisposable {
       process.kill("SIGCONT");
       await process.stop();
     }
+    await this.#store[Symbol.asyncDispose]();
     await Deno.remove(this.directory, { recursive: true });
   }
 
@@ -117,7 +121,7 @@ export class ServerCluster implements AsyncDisposable {
       ...mgs,
       kind,
       ...own,
-      ...this.#workers,
+      ...(kind !== "oss" && this.storeUrl.startsWith("fdb:") ? [] : this.#workers),
     ];
     const process = await this.#start(args, "127.0.0.1:0");
     const address = process.ready.slice(process.ready.indexOf("=") + 1);
