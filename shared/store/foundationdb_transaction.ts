@@ -123,7 +123,7 @@ export class FoundationDbTransaction implements OpenTransaction {
     checkKey(key);
     const operand = Buffer.alloc(8);
     this.#bytes += sizeOf.write(key, operand.length);
-    operand.writeBigInt64LE(delta);
+    operand.writeBigInt64LE(BigInt.asIntN(64, delta));
     this.#native.atomicOpNative(addOperation, bufferOf(key), operand);
   }
 
@@ -142,12 +142,7 @@ export class FoundationDbTransaction implements OpenTransaction {
     this.#ended = true;
     try {
       this.#owner.checkOpen();
-      await this.#version;
-      if (this.#failure !== undefined) throw this.#failure;
-      this.#checkAge();
-      checkSize(this.#bytes);
-      // What a transaction reads is durable, and one that only reads conflicts with nothing.
-      if (this.#hasWrites) await this.#owner.track(this.#native.rawCommit());
+      await this.#owner.track(this.#commit());
     } catch (error) {
       throw commitError(this.#owner.url, error);
     } finally {
@@ -164,6 +159,15 @@ export class FoundationDbTransaction implements OpenTransaction {
   }
 
   // ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+  async #commit(): Promise<void> {
+    await this.#version;
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#checkAge();
+    checkSize(this.#bytes);
+    // What a transaction reads is durable, and one that only reads conflicts with nothing.
+    if (this.#hasWrites) await this.#native.rawCommit();
+  }
 
   #reader(snapshot: boolean): NativeTransaction {
     return snapshot ? this.#snapshot ??= this.#native.snapshot() : this.#native;

@@ -2,7 +2,12 @@
 
 import assert from "node:assert/strict";
 import { Cluster, type FileSystem, parseAddress } from "../../client/mod.ts";
-import { deletePrefixes, type ProcessStore, processStore } from "../support/foundationdb.ts";
+import {
+  deletePrefixes,
+  type ProcessStore,
+  processStore,
+  sqliteStore,
+} from "../support/foundationdb.ts";
 import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
 
 const caller = { uid: Deno.uid()!, gid: Deno.gid()!, groups: [] };
@@ -29,13 +34,13 @@ class Processes implements AsyncDisposable {
     this.#store = store;
   }
 
-  static async make(): Promise<Processes> {
+  static async make(storeIn = processStore): Promise<Processes> {
     const directory = await Deno.makeTempDir({ prefix: "rustre-test-" });
-    return new Processes(directory, await processStore(directory));
+    return new Processes(directory, await storeIn(directory));
   }
 
-  static async start(osts = 2): Promise<Processes> {
-    const processes = await Processes.make();
+  static async start(osts = 2, storeIn = processStore): Promise<Processes> {
+    const processes = await Processes.make(storeIn);
     await processes.startMgs("127.0.0.1:0");
     const others = [processes.startMds()];
     for (let index = 0; index < osts; index++) others.push(processes.startOss(index));
@@ -235,14 +240,17 @@ Deno.test("a second oss on one directory, another index and another cluster are 
   assert.notEqual(otherIndex.code, 0);
   assert.match(otherIndex.stderr, /ost0.*OST 0/);
 
-  await using others = await Processes.start(0);
+  await using others = await Processes.start(0, sqliteStore);
   const otherCluster = await oss(others.mgs, "-i", "0", "-d", taken);
   assert.notEqual(otherCluster.code, 0);
   assert.match(otherCluster.stderr, /ost0.*cluster/);
 
-  const full = await oss(processes.mgs, "-i", "1", "-d", processes.directory);
-  assert.notEqual(full.code, 0);
-  assert.match(full.stderr, /holds "meta.db"/);
+  const full = `${processes.directory}/full`;
+  await Deno.mkdir(full);
+  await Deno.writeTextFile(`${full}/diary`, "");
+  const filled = await oss(processes.mgs, "-i", "1", "-d", full);
+  assert.notEqual(filled.code, 0);
+  assert.match(filled.stderr, /holds "diary"/);
 });
 
 Deno.test("rustre up started again on its directory serves the same files", async () => {

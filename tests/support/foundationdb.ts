@@ -61,9 +61,7 @@ export interface ProcessStore extends AsyncDisposable {
  * This process does not open it, for another test of it may have.
  */
 export async function processStore(directory: string): Promise<ProcessStore> {
-  if (testClusterFile === undefined) {
-    return { url: `sqlite:${directory}/meta.db`, [Symbol.asyncDispose]: () => Promise.resolve() };
-  }
+  if (testClusterFile === undefined) return await sqliteStore(directory);
   const url = `fdb:${testClusterFile}`;
   await inProcess("requireEmpty", url);
   return { url, [Symbol.asyncDispose]: () => inProcess("empty", url) };
@@ -83,6 +81,12 @@ async function checkAtRest(url: string, withinMs: number): Promise<void> {
     await eventually(async () => (await leftovers(checked)).length === 0, withinMs);
     await checkStore(checked);
   });
+}
+
+/** One of its own beside the database of RUSTRE_TEST_FDB, of which there is one. */
+export function sqliteStore(directory: string): Promise<ProcessStore> {
+  const url = `sqlite:${directory}/meta.db`;
+  return Promise.resolve({ url, [Symbol.asyncDispose]: () => Promise.resolve() });
 }
 
 /** Deletes from the store of servers that are not running. */

@@ -213,6 +213,7 @@ Deno.test("writes are FoundationDB's, and keys and integers keep their bytes", a
   transaction.deleteRange({ begin: "c", end: "d" });
   transaction.deleteRange({ begin: "c", end: "c" });
   transaction.add("e", -2n);
+  transaction.add("e", 2n ** 64n + 9n);
   transaction.addWriteConflictRange({ begin: "f", end: "g" });
   await transaction.commit();
   assert.deepEqual(database.taken(), [
@@ -220,6 +221,7 @@ Deno.test("writes are FoundationDB's, and keys and integers keep their bytes", a
     "clear b",
     "clearRange c d",
     "atomic 2 e feffffffffffffff",
+    "atomic 2 e 0900000000000000",
     "writeConflict f g",
     "commit",
   ]);
@@ -296,7 +298,10 @@ Deno.test("transactions are used again, as new, and not more are kept than the l
 Deno.test("close() waits for commits under way, and then nothing begins", async () => {
   const { database, store } = open();
   const committing = Promise.withResolvers<void>();
-  database.script.commit = () => committing.promise;
+  database.script.commit = async () => {
+    await committing.promise;
+    database.calls.push("committed");
+  };
   const [writing, reading] = [store.begin(), store.begin()];
   writing.set("a", value);
   const committed = writing.commit();
@@ -307,7 +312,8 @@ Deno.test("close() waits for commits under way, and then nothing begins", async 
   assert.equal(database.calls.at(-1), "reset");
   committing.resolve();
   await Promise.all([committed, closed, store.close()]);
-  assert.equal(database.calls.filter((call) => call === "close").length, 1);
+  const ends = database.calls.filter((call) => call === "committed" || call === "close");
+  assert.deepEqual(ends, ["committed", "close"]);
 });
 
 Deno.test("waiting for a database says so at each try, and ends when it answers", async () => {
