@@ -10,8 +10,9 @@ import {
   type NativeTransaction,
   openDatabase,
 } from "./foundationdb_client.ts";
+import { SharedReads } from "./foundationdb_reads.ts";
 import { FoundationDbTransaction, type TransactionOwner } from "./foundationdb_transaction.ts";
-import type { OpenTransaction, Store } from "./store.ts";
+import type { OpenReading, OpenTransaction, Store } from "./store.ts";
 
 export interface FoundationDbOptions {
   /**
@@ -68,6 +69,7 @@ export class FoundationDbStore implements Store, TransactionOwner {
   readonly url: string;
   readonly clock: Clock;
   readonly #database: NativeDatabase;
+  readonly #reads = new SharedReads(this);
   readonly #commits = new Set<Promise<unknown>>();
   /** The platform frees one that is dropped only with a full collection: they are used again. */
   readonly #idle: NativeTransaction[] = [];
@@ -81,10 +83,12 @@ export class FoundationDbStore implements Store, TransactionOwner {
 
   begin(): OpenTransaction {
     this.checkOpen();
-    const idle = this.#idle.pop();
-    // Once more: its timeout counts from the reset.
-    idle?.rawReset();
-    return new FoundationDbTransaction(this, idle ?? this.#database.rawCreateTransaction());
+    return new FoundationDbTransaction(this, this.take());
+  }
+
+  beginReading(): OpenReading {
+    this.checkOpen();
+    return this.#reads.begin();
   }
 
   close(): Promise<void> {
@@ -103,6 +107,13 @@ export class FoundationDbStore implements Store, TransactionOwner {
     } finally {
       this.#commits.delete(commit);
     }
+  }
+
+  take(): NativeTransaction {
+    const idle = this.#idle.pop();
+    // Once more: its timeout counts from the reset.
+    idle?.rawReset();
+    return idle ?? this.#database.rawCreateTransaction();
   }
 
   release(native: NativeTransaction): void {

@@ -35,6 +35,7 @@ export interface NativeTransaction {
     reverse: boolean,
   ): Promise<NativeRows>;
   getReadVersion(): Promise<unknown>;
+  setOption(option: number): void;
   set(key: Buffer, value: Buffer): void;
   clear(key: Buffer): void;
   clearRange(begin: Buffer, end: Buffer): void;

@@ -4,9 +4,10 @@
 import { Buffer } from "node:buffer";
 import { assert } from "../assert.ts";
 import type { Clock } from "../environment.ts";
-import type { KeySelector, NativeTransaction } from "./foundationdb_client.ts";
+import type { NativeTransaction } from "./foundationdb_client.ts";
 import { commitError, readError } from "./foundationdb_errors.ts";
-import { isEmpty, rangeBeyond } from "./key_range.ts";
+import { bufferOf, readRows, readValue } from "./foundationdb_rows.ts";
+import { isEmpty } from "./key_range.ts";
 import type {
   GetOptions,
   Key,
@@ -37,8 +38,6 @@ export interface TransactionOwner {
   release(native: NativeTransaction): void;
 }
 
-/** All rows up to the limit in one reply, where they are on one server. */
-const exactMode = 0;
 const addOperation = 2;
 
 export class FoundationDbTransaction implements OpenTransaction {
@@ -68,8 +67,7 @@ export class FoundationDbTransaction implements OpenTransaction {
       checkKey(key);
       const snapshot = options?.snapshot === true;
       if (!snapshot) this.#bytes += sizeOf.readKey(key);
-      const value = await this.#reader(snapshot).get(bufferOf(key));
-      return value && bytesOf(value);
+      return await readValue(this.#reader(snapshot), key);
     });
   }
 
@@ -201,45 +199,7 @@ export class FoundationDbTransaction implements OpenTransaction {
   }
 }
 
-async function readRows(
-  native: NativeTransaction,
-  range: KeyRange,
-  limit: number,
-  reverse: boolean,
-): Promise<KeyValue[]> {
-  const rows: KeyValue[] = [];
-  let rest = range;
-  for (let iteration = 1; !isEmpty(rest); iteration++) {
-    const [begin, end] = [selectorOf(rest.begin), selectorOf(rest.end)];
-    const wanted = limit - rows.length;
-    const page = await native.getRangeNative(begin, end, wanted, 0, exactMode, iteration, reverse);
-    for (const [key, value] of page.results) rows.push({ key: keyOf(key), value: bytesOf(value) });
-    const last = rows.at(-1);
-    if (!page.more || rows.length >= limit || last === undefined) break;
-    rest = rangeBeyond(rest, last.key, reverse);
-  }
-  return rows;
-}
-
-/** The first key that is not below `key`. */
-function selectorOf(key: Key): KeySelector {
-  return { key: bufferOf(key), orEqual: false, offset: 1, _isKeySelector: true };
-}
-
-/** Keys are byte strings: their units are the bytes. */
-function bufferOf(key: Key): Buffer {
-  return Buffer.from(key, "latin1");
-}
-
-function keyOf(buffer: Buffer): Key {
-  return buffer.toString("latin1");
-}
-
 /** The library copies what it is given before it returns. */
 function viewOf(value: Uint8Array): Buffer {
   return Buffer.from(value.buffer, value.byteOffset, value.length);
-}
-
-function bytesOf(buffer: Buffer): Uint8Array {
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
 }

@@ -87,11 +87,22 @@ export interface OpenTransaction extends Transaction {
   cancel(): Promise<void>;
 }
 
+/** Reads that end without a commit. */
+export interface OpenReading extends ReadTransaction {
+  /** Once; after it, every other call is a bug. */
+  end(): void;
+}
+
 /** A store engine, opened. */
 export interface Store {
   /** For messages: the URL it was opened with. */
   readonly url: string;
   begin(): OpenTransaction;
+  /**
+   * For what only reads, where the engine has a cheaper way: several that begin together may be of
+   * one version, which is none older than the call.
+   */
+  beginReading?(): OpenReading;
   /** Waits for commits under way; later calls fail with STORE_CLOSED. Idempotent. */
   close(): Promise<void>;
 }

@@ -28,11 +28,11 @@ export interface TransactionContext {
  * safe to run several times: it keeps nothing from a run that failed, and it recognises its own
  * earlier commit where that matters (mds: the stored reply). It awaits nothing but the transaction.
  */
-export async function transact<T>(
+export function transact<T>(
   context: TransactionContext,
   operation: (transaction: Transaction) => Promise<T>,
 ): Promise<T> {
-  for (let attempt = 1;; attempt++) {
+  return untilItHolds(context, async () => {
     const transaction = context.store.begin();
     try {
       const result = await operation(transaction);
@@ -40,12 +40,9 @@ export async function transact<T>(
       return result;
     } catch (error) {
       await transaction.cancel();
-      if (!isRustreError(error, ...worthAnotherTry) || attempt >= limits.transactionAttemptsMax) {
-        throw error;
-      }
+      throw error;
     }
-    await sleep(context.environment.clock, retryDelayMs(context.environment, attempt));
-  }
+  });
 }
 
 /** {@link transact} for operations that only read. */
@@ -53,7 +50,32 @@ export function readOnly<T>(
   context: TransactionContext,
   operation: (transaction: ReadTransaction) => Promise<T>,
 ): Promise<T> {
-  return transact(context, operation);
+  const { store } = context;
+  if (!store.beginReading) return transact(context, operation);
+  return untilItHolds(context, async () => {
+    const reading = store.beginReading!();
+    try {
+      return await operation(reading);
+    } finally {
+      reading.end();
+    }
+  });
+}
+
+async function untilItHolds<T>(
+  { environment }: TransactionContext,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  for (let attempts = 1;; attempts++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isRustreError(error, ...worthAnotherTry) || attempts >= limits.transactionAttemptsMax) {
+        throw error;
+      }
+    }
+    await sleep(environment.clock, retryDelayMs(environment, attempts));
+  }
 }
 
 /** The first retry is at once: most conflicts are over by then. */

@@ -4,6 +4,7 @@
 import { strict as assert } from "node:assert";
 import { Buffer } from "node:buffer";
 import { AssertionError } from "../../../shared/assert.ts";
+import { sleep } from "../../../shared/environment.ts";
 import { type ErrorCode, isRustreError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
@@ -60,6 +61,7 @@ class FakeDatabase implements NativeDatabase {
         calls.push("getReadVersion");
         return this.script.getReadVersion?.() ?? Promise.resolve(1);
       },
+      setOption: (option) => void calls.push(`option ${option}`),
       set: (key, value) => calls.push(`set ${key} ${value}`),
       clear: (key) => calls.push(`clear ${key}`),
       clearRange: (begin, end) => calls.push(`clearRange ${begin} ${end}`),
@@ -103,6 +105,15 @@ async function rejects(promise: Promise<unknown>, code: ErrorCode, message = /./
 }
 
 const value = new Uint8Array([1]);
+
+function textOf(value: Uint8Array | undefined): string {
+  return new TextDecoder().decode(value);
+}
+
+/** All that can go on without a timer has. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+}
 
 // ── errors ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -269,6 +280,70 @@ Deno.test("getRange() goes on where a reply ended before the range and the limit
     assert.deepEqual(await read(2), expected.slice(0, 2));
     await transaction.cancel();
   }
+});
+
+// ── operations that only read ──────────────────────────────────────────────────────────────────
+
+Deno.test("readings that begin while a version is asked for share the next one, and what it reads", async () => {
+  const { database, store } = open();
+  const versions: (() => void)[] = [];
+  database.script.getReadVersion = () => new Promise<void>((resolve) => versions.push(resolve));
+  database.script.get = (key) => Promise.resolve(Buffer.from(key));
+  const first = store.beginReading();
+  const firstRead = first.get("a");
+  const others = [store.beginReading(), store.beginReading(), store.beginReading()];
+  const reads = others.map((reading) => Promise.all([reading.get("a"), reading.get("b")]));
+  await settle();
+  // Those that came later have no part in a version that was asked for before.
+  assert.deepEqual(database.taken(), ["option 51", "getReadVersion"]);
+  versions[0]!();
+  assert.equal(textOf(await firstRead), "snapshot a");
+  assert.deepEqual(database.taken(), ["get snapshot a", "option 51", "getReadVersion"]);
+  versions[1]!();
+  for (const read of reads) {
+    assert.deepEqual((await read).map(textOf), ["snapshot a", "snapshot b"]);
+  }
+  assert.deepEqual(database.taken(), ["get snapshot a", "get snapshot b"]);
+  const resets = () => database.calls.filter((call) => call === "reset").length;
+  for (const reading of others) {
+    assert.equal(resets(), 0, "a version is freed with its last reader");
+    reading.end();
+  }
+  assert.equal(resets(), 1);
+  first.end();
+  assert.equal(resets(), 2);
+});
+
+Deno.test("a version that cannot be had fails its readings, and not the next ones", async () => {
+  const { database, store } = open();
+  database.script.getReadVersion = () => Promise.reject(new NativeError(1031, "x"));
+  const [failing, next] = [store.beginReading(), store.beginReading()];
+  const failed = rejects(failing.get("a"), "STORE_FAILED", /no answer in time/);
+  database.script.getReadVersion = () => Promise.resolve();
+  await failed;
+  assert.equal(await next.get("a"), undefined);
+  failing.end();
+  next.end();
+});
+
+Deno.test("a reading without readers asks for nothing, and none goes on beyond its time or its store", async () => {
+  const { database, store, clock } = open();
+  const version = Promise.withResolvers<void>();
+  database.script.getReadVersion = () => version.promise;
+  const asked = store.beginReading();
+  store.beginReading().end();
+  version.resolve();
+  await asked.get("a");
+  await settle();
+  assert.equal(database.calls.filter((call) => call === "getReadVersion").length, 1);
+  const old = store.beginReading();
+  await clock.run(sleep(clock, limits.transactionMs + 1));
+  await rejects(old.get("a"), "TRANSACTION_TOO_OLD");
+  await store.close();
+  await rejects(asked.get("b"), "STORE_CLOSED");
+  assert.throws(() => store.beginReading(), (error) => isRustreError(error, "STORE_CLOSED"));
+  for (const reading of [asked, old]) reading.end();
+  assert.throws(() => old.end(), AssertionError);
 });
 
 // ── lives ──────────────────────────────────────────────────────────────────────────────────────
