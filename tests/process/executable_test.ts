@@ -2,7 +2,6 @@
 // damaged, somebody else's, or has other versions. What is compiled must pass the same smoke test.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { build } from "../../packaging/build.ts";
 import { makeCompiled } from "../../packaging/compile.ts";
@@ -12,7 +11,8 @@ import { makeSelfExtracting } from "../../packaging/self_extracting.ts";
 import { commitOf, root, stageSources } from "../../packaging/stage.ts";
 import { version } from "../../shared/version.ts";
 import { type EmptyRoot, makeEmptyRoot, obstacleToEmptyRoot } from "../support/empty_root.ts";
-import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
+import { digestsOf, makeTree, Servers } from "../support/executable_servers.ts";
+import { runRustre, spawnRustre, startRustre } from "../support/processes.ts";
 
 const nobody = 65534;
 
@@ -71,79 +71,6 @@ const emptyRoot = () =>
     fs.copyFileSync(executable, `${root.directory}/rustre`);
     return root;
   })();
-
-/** Four processes on one host that has nothing else. */
-class Servers implements AsyncDisposable {
-  readonly #prefix: string[];
-  readonly #running = new Map<string, RustreProcess>();
-  mgs = "";
-
-  constructor(prefix: string[]) {
-    this.#prefix = prefix;
-  }
-
-  async start(name: string, ...args: string[]): Promise<void> {
-    const globals = this.mgs ? ["--mgs", this.mgs] : [];
-    const options = { executable: "/rustre", prefix: this.#prefix };
-    this.#running.set(name, await startRustre([...globals, ...args, "--workers=2"], options));
-  }
-
-  async startAll(): Promise<void> {
-    const store = ["--listen=127.0.0.1:0", "--store=sqlite:/meta.db"];
-    await this.start("mgs", "mgs", ...store);
-    this.mgs = this.#running.get("mgs")!.ready.replace("mgs=", "");
-    const others = [this.start("mds", "mds", ...store)];
-    for (const index of [0, 1]) others.push(this.startOss(index));
-    await Promise.all(others);
-  }
-
-  startOss(index: number): Promise<void> {
-    return this.start(
-      `oss${index}`,
-      "oss",
-      "--listen=127.0.0.1:0",
-      `--index=${index}`,
-      `--dir=/ost${index}`,
-    );
-  }
-
-  async kill(name: string): Promise<void> {
-    const process = this.#running.get(name)!;
-    this.#running.delete(name);
-    process.kill("SIGKILL");
-    await process.status;
-  }
-
-  async run(...args: string[]): Promise<string> {
-    const options = { executable: "/rustre", prefix: this.#prefix };
-    const result = await runRustre(["--mgs", this.mgs, ...args], options);
-    assert.equal(result.code, 0, `${args.join(" ")}: ${result.stderr}`);
-    return result.stdout;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#running.values()].map((process) => process.stop()));
-  }
-}
-
-function makeTree(path: string): Map<string, string> {
-  const digests = new Map<string, string>();
-  fs.mkdirSync(`${path}/inner`, { recursive: true });
-  for (const [name, length] of Object.entries({ empty: 0, "inner/small": 10, large: 3_000_000 })) {
-    const bytes = new Uint8Array(length).map((_, index) => index * 31 % 251);
-    fs.writeFileSync(`${path}/${name}`, bytes);
-  }
-  for (const [name, digest] of digestsOf(path)) digests.set(name, digest);
-  return digests;
-}
-
-function digestsOf(path: string): Map<string, string> {
-  const names = fs.readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
-  const files = names.filter((name) => fs.statSync(`${path}/${name}`).isFile());
-  const digest = (name: string) =>
-    createHash("sha256").update(fs.readFileSync(`${path}/${name}`)).digest("hex");
-  return new Map(files.map((name) => [name, digest(name)]));
-}
 
 Deno.test(
   needsRoot("a cluster of four processes runs from the executable in an empty root"),
@@ -269,6 +196,46 @@ Deno.test("a server keeps its version from being cleaned away", async () => {
   assert.equal(file.tryLockSync(true), false);
 });
 
+Deno.test("what is unpacked is for nobody else to write, with whatever umask and path", async () => {
+  await madeOnce();
+  // A name that `ls` shows as two lines.
+  const cache = `${newCache()}\nand more`;
+  const script = 'umask 000 && exec "$0" --version --cache-dir "$1"';
+  await run("env", ["-i", "sh", "-c", script, executable, cache]);
+  const copy = `${cache}/${onlyVersion(cache)}`;
+  const { ino } = fs.statSync(copy);
+  for (const path of [cache, copy, `${copy}/state`, `${copy}/state/in_use`]) {
+    assert.equal(fs.statSync(path).mode & 0o022, 0, path);
+  }
+  // The engine makes more in there, with the modes that the umask gives.
+  assert.equal(fs.statSync(`${copy}/state/deno`).mode & 0o777, 0o700);
+  await assertStarts(cache);
+  assert.equal(fs.statSync(copy).ino, ino);
+});
+
+Deno.test("what was left by a first start that was killed goes with the next one", async () => {
+  await madeOnce();
+  const cache = newCache();
+  fs.mkdirSync(cache, { mode: 0o700 });
+  // Of another host that uses the same directory.
+  const other = "new.00000000-0000-0000-0000-000000000000.1.99999999.0";
+  fs.mkdirSync(`${cache}/${other}`);
+  const watcher = Deno.watchFs(cache);
+  // A group of its own, all of which is killed.
+  const child = spawnRustre(["--version", "--cache-dir", cache], {
+    executable,
+    prefix: ["env", "-i", "setsid"],
+    stdout: "null",
+  });
+  for await (const { kind } of watcher) if (kind === "create") break;
+  Deno.kill(-child.pid, "SIGKILL");
+  await child.status;
+  assert.equal(fs.readdirSync(cache).length, 2);
+  await assertStarts(cache);
+  fs.rmdirSync(`${cache}/${other}`);
+  onlyVersion(cache);
+});
+
 Deno.test("the executable refuses a cache directory that others can write", async () => {
   await madeOnce();
   const cache = newCache();
@@ -294,6 +261,28 @@ Deno.test(needsRoot("the executable refuses a cache directory of somebody else")
   const { code, stderr } = await showVersion(cache);
   assert.equal(code, 2, stderr);
   assert.deepEqual(fs.readdirSync(cache), []);
+});
+
+Deno.test(needsRoot("the executable refuses one that somebody else could replace"), async () => {
+  await madeOnce();
+  const above = newCache();
+  const cache = `${above}/between/cache`;
+  fs.mkdirSync(`${above}/between`, { recursive: true });
+  const become = (mode: number, owner: number, group: number) => {
+    fs.chownSync(above, owner, group);
+    fs.chmodSync(above, mode);
+  };
+  for (const [mode, owner, group] of [[0o775, 0, 0], [0o1777, 0, nobody]] as const) {
+    become(mode, owner, group);
+    await assertStarts(cache);
+  }
+  const unsafe = [[0o755, nobody, 0], [0o1777, nobody, 0], [0o777, 0, 0], [0o775, 0, nobody]];
+  for (const [mode, owner, group] of unsafe) {
+    become(mode!, owner!, group!);
+    const { code, stderr } = await showVersion(cache);
+    assert.match(stderr, /others than this user and root can replace the cache directory "/);
+    assert.equal(code, 2);
+  }
 });
 
 // ── reproducible ───────────────────────────────────────────────────────────────────────────────
