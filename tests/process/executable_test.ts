@@ -1,17 +1,18 @@
 // The self-extracting executable: on a host with nothing, and with a cache directory that is empty,
-// damaged, somebody else's, or has other versions. What is compiled must pass the same smoke test.
+// damaged, somebody else's, or has other versions; and on three hosts, from the release.
 
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { build } from "../../packaging/build.ts";
-import { makeCompiled } from "../../packaging/compile.ts";
 import { release } from "../../packaging/release.ts";
 import { run } from "../../packaging/run.ts";
 import { makeSelfExtracting } from "../../packaging/self_extracting.ts";
-import { commitOf, root, stageSources } from "../../packaging/stage.ts";
+import { commitOf, stageSources } from "../../packaging/stage.ts";
 import { version } from "../../shared/version.ts";
 import { type EmptyRoot, makeEmptyRoot, obstacleToEmptyRoot } from "../support/empty_root.ts";
+import { DocumentedCluster } from "../support/documented_cluster.ts";
 import { digestsOf, makeTree, Servers } from "../support/executable_servers.ts";
+import { obstacleToThreeHosts, ThreeHosts } from "../support/three_hosts.ts";
 import { runRustre, spawnRustre, startRustre } from "../support/processes.ts";
 
 const nobody = 65534;
@@ -37,6 +38,14 @@ const startedOnce = () =>
     const cache = newCache();
     await assertStarts(cache);
     return cache;
+  })();
+
+/** The path of a release with it. */
+let released: Promise<string> | undefined;
+const releasedOnce = () =>
+  released ??= (async () => {
+    const cache = await startedOnce();
+    return await release(await Deno.makeTempDir({ dir: directory }), executable, cache);
   })();
 
 let caches = 0;
@@ -124,6 +133,37 @@ Deno.test(
     assert.deepEqual(await show(nobody), first);
   },
 );
+
+const noHosts = await obstacleToThreeHosts();
+const onThreeHosts = "the documentation leads from a release to a cluster on three hosts" +
+  (noHosts === undefined ? "" : ` (skipped: ${noHosts})`);
+
+Deno.test({ name: onThreeHosts, ignore: noHosts !== undefined }, async () => {
+  const archive = await releasedOnce();
+  await using hosts = await ThreeHosts.make(await Deno.makeTempDir({ dir: directory }));
+  await using cluster = new DocumentedCluster(hosts);
+  await cluster.install(archive);
+  await cluster.start(1);
+  await Promise.all([cluster.start(2), cluster.start(3)]);
+  assert.match(await cluster.use(2), / {2}tree$/m);
+  await Promise.all([1, 2, 3].map((host) => cluster.get(host, "/data/etc/tree")));
+
+  await cluster.kill(3);
+  await cluster.shows(2, "down");
+  await cluster.get(2, "/data/etc/tree");
+  await cluster.put(1, "/data/without3");
+  await cluster.start(3);
+  await cluster.get(3, "/data/without3");
+
+  await hosts.setConnected(2, false);
+  assert.match((await cluster.run(2, "status")).stderr, /Cannot reach an mgs/);
+  await cluster.shows(1, "down");
+  await cluster.get(3, "/data/without3");
+  await cluster.put(3, "/data/without2");
+  await hosts.setConnected(2, true);
+  await cluster.shows(1, "up");
+  await cluster.get(2, "/data/without2");
+});
 
 // ── the cache directory ────────────────────────────────────────────────────────────────────────
 
@@ -294,65 +334,14 @@ Deno.test("the same sources give the same executable and the same release", asyn
   await stageSources(staged, { kind: "self-extracting executable", commit });
   await makeSelfExtracting(staged, `${directory}/again`);
   assert.ok(fs.readFileSync(executable).equals(fs.readFileSync(`${directory}/again`)));
-  const releases: string[] = [];
-  for (const file of [executable, `${directory}/again`]) {
-    releases.push(await release(await Deno.makeTempDir({ dir: directory }), file, cache));
-  }
-  const [first, second] = releases.map((path) => fs.readFileSync(path));
-  assert.ok(first!.equals(second!));
+  const elsewhere = await Deno.makeTempDir({ dir: directory });
+  const again = await release(elsewhere, `${directory}/again`, cache);
+  assert.ok(fs.readFileSync(await releasedOnce()).equals(fs.readFileSync(again)));
   const unpacked = await Deno.makeTempDir({ dir: directory });
-  await run("tar", ["-xzf", releases[0]!, "--strip-components=1", "-C", unpacked]);
+  await run("tar", ["-xzf", again, "--strip-components=1", "-C", unpacked]);
   await run("sha256sum", ["--check", "--strict", "SHA256SUMS"], { cwd: unpacked });
   const licences = fs.readFileSync(`${unpacked}/LICENCES.txt`, "utf8");
   for (const name of ["rustre", "Deno", "V8", "commander", "@node-rs/crc32-"]) {
     assert.match(licences, new RegExp(`^${name}.*\n=+$`, "m"));
   }
-});
-
-// ── compiled ───────────────────────────────────────────────────────────────────────────────────
-
-/** With the plain Deno in the place of the base runtime, which makes a file that is no rustre. */
-async function withBaseRuntime<T>(path: string, action: () => Promise<T>): Promise<T> {
-  const before = Deno.env.get("DENORT_BIN");
-  Deno.env.set("DENORT_BIN", path);
-  try {
-    return await action();
-  } finally {
-    if (before === undefined) Deno.env.delete("DENORT_BIN");
-    else Deno.env.set("DENORT_BIN", before);
-  }
-}
-
-Deno.test("what is compiled has the workers and the native packages in it", async () => {
-  const staged = await Deno.makeTempDir({ dir: directory });
-  await stageSources(staged, { kind: "compiled executable", commit: "c0ffee" });
-  const output = `${directory}/compiled`;
-  await withBaseRuntime(Deno.execPath(), () => makeCompiled(staged, output));
-  const appended = fs.readFileSync(output).subarray(fs.statSync(Deno.execPath()).size);
-  const worker = fs.readFileSync(`${root}commands/worker.ts`, "utf8").split("\n")[0]!;
-  for (const part of ["export async function main", worker, "c0ffee", "-gnu.node"]) {
-    assert.ok(appended.includes(part), part);
-  }
-});
-
-Deno.test("a build that does not pass the smoke test leaves what was there", async () => {
-  const output = `${directory}/refused`;
-  fs.writeFileSync(output, "old");
-  const refused = withBaseRuntime(Deno.execPath(), () => build(output, "compiled executable"));
-  await assert.rejects(refused, /The compiled executable does not work/);
-  assert.equal(fs.readFileSync(output, "utf8"), "old");
-  assert.equal(fs.existsSync(`${output}.untested`), false);
-});
-
-const noBaseRuntime = Deno.env.has("DENORT_BIN")
-  ? ""
-  : " (skipped: DENORT_BIN names no base runtime)";
-
-Deno.test({
-  name: `what is compiled passes the smoke test${noBaseRuntime}`,
-  ignore: noBaseRuntime !== "",
-  fn: async () => {
-    const { kind } = await build(`${directory}/compiled`, "compiled executable");
-    assert.equal(kind, "compiled executable");
-  },
 });
