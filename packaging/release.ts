@@ -32,9 +32,7 @@ export async function release(
   try {
     await copy(executable, `${work}/rustre`);
     await addUnits(executable, work, cache);
-    for (const file of ["README.md", "CHANGELOG.md", "docs/operating.md"]) {
-      await copy(`${root}${file}`, `${work}/${file}`);
-    }
+    for (const file of await documents()) await copy(`${root}${file}`, `${work}/${file}`);
     await write(`${work}/LICENCES.txt`, await licenceTexts());
     const entries = await readEntries(work);
     const top = { name: "", mode: 0o755, bytes: new Uint8Array() };
@@ -47,6 +45,13 @@ export async function release(
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** All that they refer to each other for. */
+async function documents(): Promise<string[]> {
+  const names = await readdir(`${root}docs`, { recursive: true });
+  const inside = names.filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`);
+  return ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", ...inside];
 }
 
 /** The units and the sample configuration, as the executable itself would install them. */

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
+import { dirname, join } from "node:path";
 import { build } from "../../packaging/build.ts";
 import { release } from "../../packaging/release.ts";
 import { run } from "../../packaging/run.ts";
@@ -340,8 +341,19 @@ Deno.test("the same sources give the same executable and the same release", asyn
   const unpacked = await Deno.makeTempDir({ dir: directory });
   await run("tar", ["-xzf", again, "--strip-components=1", "-C", unpacked]);
   await run("sha256sum", ["--check", "--strict", "SHA256SUMS"], { cwd: unpacked });
+  for (const name of fs.readdirSync(unpacked, { recursive: true, encoding: "utf8" })) {
+    if (!name.endsWith(".md")) continue;
+    const text = fs.readFileSync(`${unpacked}/${name}`, "utf8");
+    for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)) {
+      assert(fs.existsSync(join(unpacked, dirname(name), link!)), `${name}: ${link}`);
+    }
+  }
   const licences = fs.readFileSync(`${unpacked}/LICENCES.txt`, "utf8");
-  for (const name of ["rustre", "Deno", "V8", "commander", "@node-rs/crc32-"]) {
+  for (const name of ["rustre", "Deno", "V8", "Libraries", "commander", "@node-rs/crc32-"]) {
     assert.match(licences, new RegExp(`^${name}.*\n=+$`, "m"));
+  }
+  // Two that Deno cannot be without.
+  for (const crate of ["serde", "tokio"]) {
+    assert.match(licences, new RegExp(`^  ${crate} \\d+\\.\\d+\\.\\d+$`, "m"));
   }
 });

@@ -3,19 +3,18 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { basename } from "node:path";
-import { fileURLToPath } from "node:url";
 import { digestsOf, makeTree } from "./executable_servers.ts";
+import { readDocument, sectionOf } from "./markdown.ts";
 import { type CommandResult, runRustre, type RustreProcess, startRustre } from "./processes.ts";
 import type { ThreeHosts } from "./three_hosts.ts";
 
-const documentation = fileURLToPath(import.meta.resolve("../../docs/operating.md"));
 /** What the release is called there. */
 const documentedName = "rustre-0.1.0-linux-x86_64";
 
 /** The scripts of the steps, in their order. */
 function documentedSteps() {
-  const text = fs.readFileSync(documentation, "utf8");
-  const section = /^## From the file to a cluster on three hosts$(.*?)^#/ms.exec(text)?.[1] ?? "";
+  const document = readDocument("docs/operating.md");
+  const section = sectionOf(document, "From the file to a cluster on three hosts");
   // The blocks of a list are indented.
   const scripts = [...section.matchAll(/^ *```sh$(.*?)^ *```$/gms)]
     .map(([, script]) => script!.split("\n").map((line) => line.trim()).join("\n").trim());
