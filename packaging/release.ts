@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { version } from "../shared/version.ts";
-import { build, readBuildFlags } from "./build.ts";
+import { build, readBuildFlags, runTask } from "./build.ts";
 import { fileTime } from "./manifest.ts";
 import { licenceTexts } from "./licences.ts";
 import { root } from "./stage.ts";
@@ -28,6 +28,7 @@ export async function release(
 ): Promise<string> {
   const name = `rustre-${version}-${Deno.build.os}-${Deno.build.arch}`;
   const path = resolve(directory, `${name}.tar.gz`);
+  await mkdir(directory, { recursive: true });
   const work = await mkdtemp(resolve(directory, "release-"));
   try {
     await copy(executable, `${work}/rustre`);
@@ -97,7 +98,7 @@ async function write(path: string, content: string | Uint8Array): Promise<void> 
   await writeFile(path, content);
 }
 
-if (import.meta.main) {
+async function releaseTask(): Promise<void> {
   const { output, wanted } = readBuildFlags(Deno.args);
   const { kind, reason } = await build(output, wanted);
   const cache = await mkdtemp(`${tmpdir()}/rustre-release-`);
@@ -106,3 +107,5 @@ if (import.meta.main) {
   const digest = createHash("sha256").update(await readFile(path)).digest("hex");
   console.log(`Made ${path} with a ${kind} (${reason})\nSHA-256 ${digest}`);
 }
+
+if (import.meta.main) await runTask(releaseTask);
