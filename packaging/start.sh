@@ -52,6 +52,8 @@ inspect() {
 # The directory, those above it, and the files, by names that have nothing special in them.
 list() {
   cd "$cache" || return
+  # With these a user may have another form of listing.
+  unset BLOCKSIZE BLOCK_SIZE LS_BLOCK_SIZE QUOTING_STYLE TIME_STYLE
   above=
   up=..
   left=$cache
