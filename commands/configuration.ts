@@ -145,6 +145,7 @@ export class Configuration {
       return { setting, ...parsed, origin: { kind: "environment", variable } };
     }
     for (const name of sections) {
+      if (!holdsFor(name, section, setting)) continue;
       const entry = this.file?.sections.get(name)?.get(setting.key);
       if (!this.file || !entry) continue;
       const { text, value, line } = entry;
@@ -153,6 +154,14 @@ export class Configuration {
     const value = option.defaultValue;
     return { setting, text: defaultTextOf(setting, section), value, origin: { kind: "default" } };
   }
+}
+
+/**
+ * Where a host's servers log is common to them, and not to clients: anybody may run one, and hardly
+ * anybody may write there.
+ */
+function holdsFor(name: string, section: RoleSection, { key }: Setting): boolean {
+  return !(name === commonSection && section === "client" && key === "log-dir");
 }
 
 /** Given on the command line, for the command itself or one before it. */

@@ -7,7 +7,7 @@ import { UsageError } from "../shared/command_line.ts";
 import { limits } from "../shared/limits.ts";
 import { platformReason } from "../shared/platform_errors.ts";
 import { nearest } from "./nearest.ts";
-import { isList, parseSetting, type SettingValue } from "./setting_values.ts";
+import { isList, isNumber, parseSetting, type SettingValue } from "./setting_values.ts";
 import { commonSection, roleSections, type Setting, settingsOf } from "./settings.ts";
 import { isTable, TomlLines } from "./toml_lines.ts";
 
@@ -97,7 +97,9 @@ class Reader {
   section(name: string, value: TomlValue): void {
     const sections = [commonSection, ...roleSections];
     if (!isTable(value)) {
-      const reason = `it must stand in a section, such as [${commonSection}]`;
+      const reason = sections.includes(name)
+        ? `it is a section, written [${name}], and stands there once`
+        : `it must stand in a section, such as [${commonSection}]`;
       throw this.#refusal(`the key "${name}"`, [name], reason);
     }
     if (!sections.includes(name)) {
@@ -158,14 +160,15 @@ class Reader {
 function textOf(setting: Setting, value: TomlValue): string | undefined {
   if (setting.option.isBoolean()) return typeof value === "boolean" ? String(value) : undefined;
   if (typeof value === "string") return value;
-  if (typeof value === "number" && Number.isFinite(value)) return String(value);
+  if (typeof value === "number" && isNumber(setting)) return String(value);
   const isTexts = Array.isArray(value) && value.every((each) => typeof each === "string");
   return isTexts && isList(setting) ? value.join(",") : undefined;
 }
 
 function kindOf(setting: Setting): string {
   if (setting.option.isBoolean()) return "true or false";
-  return isList(setting) ? "a string, or a list of strings" : "a string or a number";
+  if (isNumber(setting)) return "a number";
+  return isList(setting) ? "a string, or a list of strings" : "a string";
 }
 
 function insteadOf(name: string, names: readonly string[]): string {

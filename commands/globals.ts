@@ -44,6 +44,7 @@ const flags: readonly GlobalFlag[] = [
   {
     long: "--log-dir <DIR>",
     description: "also log to DIR/ROLE.log",
+    parse: parsePath,
   },
   {
     long: "--log-format <FORMAT>",
@@ -96,6 +97,11 @@ export function parsed<T>(parse: (text: string) => T): (text: string) => T {
       throw new InvalidArgumentError(messageOf(error));
     }
   };
+}
+
+export function parsePath(text: string): string {
+  if (text !== "" && !text.includes("\0")) return text;
+  throw new InvalidArgumentError("It must be a path.");
 }
 
 /** It is part of every key in the store. */

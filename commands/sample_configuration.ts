@@ -35,7 +35,7 @@ const headings: Readonly<Record<string, string>> = {
 
 /** What the description of a flag does not say, because it holds for the file alone. */
 const notes: Readonly<Record<string, string>> = {
-  "common.log-dir": "; for servers, in their sections: here every client would write there too",
+  "common.log-dir": "; here of servers alone: clients have it in [client]",
 };
 
 const head =

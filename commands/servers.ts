@@ -5,9 +5,9 @@ import { parseAddress, parseHostAndPort } from "../shared/address.ts";
 import { UsageError } from "../shared/command_line.ts";
 import { type Address, randomHex } from "../shared/environment.ts";
 import { limits } from "../shared/limits.ts";
-import { isSharedAmongThreads } from "../shared/store/url.ts";
+import { isSharedAmongThreads, isStoreUrl, storeUrlForms } from "../shared/store/url.ts";
 import type { ProgramContext } from "./context.ts";
-import { parsed } from "./globals.ts";
+import { parsed, parsePath } from "./globals.ts";
 import { type RoleOptions, startRole } from "./roles.ts";
 import { type HostAndPort, runServer } from "./run_server.ts";
 
@@ -45,7 +45,13 @@ const storeText = "where the state is: sqlite:PATH, fdb:CLUSTER_FILE, or memory:
 
 function storeOption(): Option {
   return new Option("--store <URL>", storeText)
+    .argParser(parseStoreUrl)
     .makeOptionMandatory();
+}
+
+export function parseStoreUrl(text: string): string {
+  if (isStoreUrl(text)) return text;
+  throw new InvalidArgumentError(`It must be ${storeUrlForms}.`);
 }
 
 export function workersOption(): Option {
@@ -114,7 +120,7 @@ function ossCommand(context: ProgramContext): Command {
       new Option("-i, --index <INDEX>", "of the OST, its own in the cluster")
         .argParser(parseIndex).default(0),
     )
-    .requiredOption("-d, --dir <DIR>", "directory of the OST")
+    .requiredOption("-d, --dir <DIR>", "directory of the OST", parsePath)
     .addOption(advertiseOption())
     .addOption(workersOption())
     .action((flags: OssFlags, command: Command) =>

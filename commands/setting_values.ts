@@ -31,6 +31,11 @@ export function parseSetting({ option, key }: Setting, text: string, from: strin
   }
 }
 
+/** Whether the flag takes a number and nothing else. */
+export function isNumber({ option }: Setting): boolean {
+  return /<(COUNT|INDEX)>/.test(option.flags);
+}
+
 /** Whether the flag takes several values, with commas between them. */
 export function isList({ option }: Setting): boolean {
   return option.flags.includes(",...>");

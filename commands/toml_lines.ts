@@ -3,11 +3,18 @@
 
 import { parse, TomlError, type TomlTable } from "smol-toml";
 
+/** No setting needs as many; each of them takes one more attempt to parse all before it. */
+const statementLinesMax = 200;
+/** Of section, index and key. Whatever is in there has its line. */
+const depthMax = 3;
+
 export class TomlLines {
   /** By the path of the key, each part quoted. */
   readonly #lines = new Map<string, number>();
   /** That the keys which follow belong to. */
   #table: readonly string[] = [];
+  /** Where a statement begins that has too many lines; nothing is known of what stands behind it. */
+  #restFrom: number | undefined;
 
   /** `text` must be valid as a whole. */
   constructor(text: string) {
@@ -17,7 +24,11 @@ export class TomlLines {
       statement += line + "\n";
       const parsed = tryParse(statement);
       // A string or a list goes on in the next line.
-      if (!parsed) continue;
+      if (!parsed) {
+        if (index + 1 - start < statementLinesMax) continue;
+        this.#restFrom = start;
+        break;
+      }
       this.#add(parsed, /^\s*\[/.test(statement), start);
       statement = "";
       start = index + 2;
@@ -26,7 +37,7 @@ export class TomlLines {
 
   /** Of a table or key; of a table that is only there because of what is in it, that of the first. */
   lineOf(path: readonly string[]): number {
-    const line = this.#lines.get(nameOf(path));
+    const line = this.#lines.get(nameOf(path.slice(0, depthMax))) ?? this.#restFrom;
     if (line === undefined) throw new TypeError(`no key ${path.join(".")}`);
     return line;
   }
@@ -52,12 +63,12 @@ function tryParse(statement: string): TomlTable | undefined {
 }
 
 /** Each table before what is in it. */
-function* pathsIn(table: TomlTable): Generator<readonly string[]> {
+function* pathsIn(table: TomlTable, depth = depthMax): Generator<readonly string[]> {
   for (const [key, value] of Object.entries(table)) {
     yield [key];
     const inner = Array.isArray(value) ? value.at(-1) : value;
-    if (!isTable(inner)) continue;
-    for (const path of pathsIn(inner)) yield [key, ...path];
+    if (!isTable(inner) || depth === 1) continue;
+    for (const path of pathsIn(inner, depth - 1)) yield [key, ...path];
   }
 }
 

@@ -62,6 +62,8 @@ function unitOf({ description, command, after }: Role, executable: string): stri
 Description=${description}
 Wants=network-online.target
 After=${["network-online.target", ...after].join(" ")}
+# However often it fails, as while the network is not there: RestartSec keeps it from being too often.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify

@@ -14,7 +14,8 @@ import {
   unlessStopped,
 } from "./run_server.ts";
 import { ownIds, running } from "./roles.ts";
-import { advertiseOption, listenOption } from "./servers.ts";
+import { parsePath } from "./globals.ts";
+import { advertiseOption, listenOption, parseStoreUrl } from "./servers.ts";
 import { osts, UpDirectory } from "./up_directory.ts";
 
 interface UpFlags {
@@ -28,10 +29,10 @@ interface UpFlags {
 export function upCommand(context: ProgramContext): Command {
   return new Command("up")
     .description("run a whole cluster in this process: mgs, mds and OSTs")
-    .requiredOption("--dir <DIR>", "where its state is")
+    .requiredOption("--dir <DIR>", "where its state is", parsePath)
     .option("--osts <COUNT>", "number of OSTs (default: those in DIR, at first 4)", parseCount)
     .addOption(listenOption("127.0.0.1:9400"))
-    .option("--store <URL>", "where the metadata is (default: sqlite:DIR/meta.db)")
+    .option("--store <URL>", "where the metadata is (default: sqlite:DIR/meta.db)", parseStoreUrl)
     .addOption(advertiseOption())
     .action((flags: UpFlags, command: Command) =>
       runServer(context, () => startCluster(context, flags, command))

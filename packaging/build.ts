@@ -10,9 +10,11 @@ import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { BuildInfo } from "../shared/build_info.ts";
+import { UsageError } from "../shared/command_line.ts";
 import { makeCompiled, NoBaseRuntime } from "./compile.ts";
 import { makeSelfExtracting } from "./self_extracting.ts";
 import { smokeTest } from "./smoke.ts";
+import { RunError } from "./run.ts";
 import { commitOf, root, stageSources } from "./stage.ts";
 
 export type Kind = Exclude<BuildInfo["kind"], "checkout">;
@@ -77,25 +79,48 @@ interface BuildFlags {
   readonly wanted: Kind | undefined;
 }
 
+/** Throws a {@link UsageError} where they are wrong. */
 export function readBuildFlags(args: string[]): BuildFlags {
-  const { values } = parseArgs({
-    args,
-    options: {
-      output: { type: "string", default: `${root}dist/rustre` },
-      compiled: { type: "boolean", default: false },
-      "self-extracting": { type: "boolean", default: false },
-    },
-  });
-  const selfExtracting = values["self-extracting"] ? "self-extracting executable" : undefined;
-  return {
-    output: resolve(values.output),
-    wanted: values.compiled ? "compiled executable" : selfExtracting,
-  };
+  const { output, compiled, "self-extracting": selfExtracting } = parseFlags(args);
+  if (compiled && selfExtracting) {
+    throw new UsageError("--compiled and --self-extracting exclude each other");
+  }
+  const other = selfExtracting ? "self-extracting executable" : undefined;
+  return { output: resolve(output), wanted: compiled ? "compiled executable" : other };
 }
 
-if (import.meta.main) {
+function parseFlags(args: string[]) {
+  const options = {
+    output: { type: "string", default: `${root}dist/rustre` },
+    compiled: { type: "boolean", default: false },
+    "self-extracting": { type: "boolean", default: false },
+  } as const;
+  try {
+    return parseArgs({ args, options }).values;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new UsageError(error.message, { cause: error });
+  }
+}
+
+/** Runs a task to its end; says without a stack what people can mend. */
+export async function runTask(task: () => Promise<void>): Promise<void> {
+  try {
+    await task();
+  } catch (error) {
+    const isExpected = error instanceof UsageError || error instanceof RunError ||
+      error instanceof NoBaseRuntime;
+    if (!isExpected) throw error;
+    console.error(error.message);
+    Deno.exit(1);
+  }
+}
+
+async function buildTask(): Promise<void> {
   const { output, wanted } = readBuildFlags(Deno.args);
   const { kind, reason } = await build(output, wanted);
   const megabytes = ((await stat(output)).size / 1e6).toFixed(1);
   console.log(`Made ${output}, a ${kind} (${reason}), ${megabytes} MB; it passed the smoke test`);
 }
+
+if (import.meta.main) await runTask(buildTask);

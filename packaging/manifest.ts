@@ -25,6 +25,9 @@ export const denoName = "rustre";
 /** The directory beside the files that changes as they run. */
 export const stateName = "state";
 
+/** In the state directory: that of Deno, for its user alone. start.sh knows it as well. */
+export const cacheName = "deno";
+
 /** In the state directory; locked, shared, by whoever runs from these files. */
 export const inUseName = "in_use";
 

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { version } from "../shared/version.ts";
-import { build, readBuildFlags } from "./build.ts";
+import { build, readBuildFlags, runTask } from "./build.ts";
 import { fileTime } from "./manifest.ts";
 import { licenceTexts } from "./licences.ts";
 import { root } from "./stage.ts";
@@ -28,13 +28,12 @@ export async function release(
 ): Promise<string> {
   const name = `rustre-${version}-${Deno.build.os}-${Deno.build.arch}`;
   const path = resolve(directory, `${name}.tar.gz`);
+  await mkdir(directory, { recursive: true });
   const work = await mkdtemp(resolve(directory, "release-"));
   try {
     await copy(executable, `${work}/rustre`);
     await addUnits(executable, work, cache);
-    for (const file of ["README.md", "CHANGELOG.md", "docs/operating.md"]) {
-      await copy(`${root}${file}`, `${work}/${file}`);
-    }
+    for (const file of await documents()) await copy(`${root}${file}`, `${work}/${file}`);
     await write(`${work}/LICENCES.txt`, await licenceTexts());
     const entries = await readEntries(work);
     const top = { name: "", mode: 0o755, bytes: new Uint8Array() };
@@ -47,6 +46,13 @@ export async function release(
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** All that they refer to each other for. */
+async function documents(): Promise<string[]> {
+  const names = await readdir(`${root}docs`, { recursive: true });
+  const inside = names.filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`);
+  return ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", ...inside];
 }
 
 /** The units and the sample configuration, as the executable itself would install them. */
@@ -92,7 +98,7 @@ async function write(path: string, content: string | Uint8Array): Promise<void> 
   await writeFile(path, content);
 }
 
-if (import.meta.main) {
+async function releaseTask(): Promise<void> {
   const { output, wanted } = readBuildFlags(Deno.args);
   const { kind, reason } = await build(output, wanted);
   const cache = await mkdtemp(`${tmpdir()}/rustre-release-`);
@@ -101,3 +107,5 @@ if (import.meta.main) {
   const digest = createHash("sha256").update(await readFile(path)).digest("hex");
   console.log(`Made ${path} with a ${kind} (${reason})\nSHA-256 ${digest}`);
 }
+
+if (import.meta.main) await runTask(releaseTask);

@@ -39,63 +39,126 @@ read_cache_directory() {
   esac
 }
 
-# Status 0: the files in $cache are as they were unpacked. 1: they are missing or were changed.
-# 2: somebody other than this user and root may have put something into $cache.
+# Status 0: the files in directory $1 are as they were unpacked. 1: they are missing or were changed.
+# 2: somebody other than this user and root may have put something into it. 3: they could put another
+# one into its place. Sets $cache to the directory itself, wherever links on the way to it lead later.
 inspect() {
-  LC_ALL=C TZ=UTC0 ls -ldn "$cache" "$cache/$id"/* 2>/dev/null | inspect_listing
+  cache=$1
+  [ -h "$1" ] && return 2
+  cache=$(cd -P "$1" 2>/dev/null && pwd) || { cache=$1; return 1; }
+  list | inspect_listing
+}
+
+# The directory, those above it, and the files, by names that have nothing special in them.
+list() {
+  cd "$cache" || return
+  # With these a user may have another form of listing.
+  unset BLOCKSIZE BLOCK_SIZE LS_BLOCK_SIZE QUOTING_STYLE TIME_STYLE
+  above=
+  up=..
+  left=$cache
+  while [ -n "$left" ]; do
+    above="$above $up"
+    up=$up/..
+    left=${left%/*}
+  done
+  # shellcheck disable=SC2086
+  LC_ALL=C TZ=UTC0 ls -ldn . $above "$id"/* 2>/dev/null
 }
 
 inspect_listing() {
-  read -r mode links user rest || return 1
-  [ -O "$cache" ] || [ "$user" = 0 ] || return 2
-  case $mode in
-    d????-??-*) ;;
-    *) return 2 ;;
-  esac
   found=
   while read -r mode links user group size month day year path; do
-    case $mode in
-      d*) ;;
-      *) found="$found${mode%[.+]} $size $month $day $year ${path##*/}
+    case $path in
+      .)
+        is_trusted "$user" "$path" || return 2
+        case $mode in
+          d????-??-*) ;;
+          *) return 2 ;;
+        esac
+        ;;
+      ..*)
+        is_trusted "$user" "$path" || return 3
+        case $mode in
+          d????-??-* | d????????[tT]*) ;;
+          # The group that many systems make for each user.
+          d????w??-*) [ "$group" = 0 ] || [ "$group" = "$user" ] || return 3 ;;
+          *) return 3 ;;
+        esac
+        ;;
+      *)
+        case $mode in
+          d*) ;;
+          *) found="$found${mode%[.+]} $size $month $day $year ${path##*/}
 " ;;
+        esac
+        ;;
     esac
   done
   [ "$found" = "$expected" ]
 }
 
+# Whether user number $1, which is this user's or root's, has what is at $2 below $cache. Within a
+# user namespace root may have no number of its own, but that of nobody.
+is_trusted() {
+  [ "$1" = 0 ] || [ -O "$cache/$2" ] && return
+  read -r first outside count </proc/self/uid_map
+  [ "$1" = 65534 ] && [ "$count" != 4294967295 ]
+}
+
 # Whether the files are in directory $1, or could be unpacked there. Sets $reason where not, and
 # $status to 2 where the same start would fail again, else to 1.
 ready() {
-  cache=$1
   status=2
-  inspect
-  case $? in
-    0) return 0 ;;
-    2) refuse; return 1 ;;
-  esac
-  mkdir -p -m 700 "$cache" 2>/dev/null
-  if ! [ -d "$cache" ] || ! [ -w "$cache" ]; then
-    reason="the cache directory \"$cache\" cannot be written"
-    return 1
+  inspect "$1"
+  result=$?
+  if [ $result = 1 ]; then
+    (umask 022 && mkdir -p -m 700 "$1") 2>/dev/null
+    inspect "$1"
+    result=$?
   fi
-  inspect
-  case $? in
-    2) refuse; return 1 ;;
+  case $result in
+    0) return 0 ;;
+    1)
+      if [ -d "$cache" ] && [ -w "$cache" ]; then
+        unpack "$0"
+        return
+      fi
+      reason="the cache directory \"$cache\" cannot be written"
+      ;;
+    2)
+      reason="the cache directory \"$cache\" is not a directory that only this user and root can \
+write"
+      ;;
+    3)
+      reason="others than this user and root can replace the cache directory \"$cache\": a \
+directory above it is theirs, or they can write it"
+      ;;
   esac
-  unpack "$0"
+  return 1
 }
 
-refuse() {
-  reason="the cache directory \"$cache\" is not a directory that only this user and root can write"
+# Removes what those left who were killed while they unpacked. Other hosts and containers may use the
+# directory too, so $place says in a name whose process numbers it has.
+sweep() {
+  for left in "$cache/new.$place."*; do
+    process=${left#"$cache/new.$place."}
+    [ -d "/proc/${process%.*}" ] || rm -rf "$left"
+  done
 }
 
 # Unpacks Deno from file $1 with what every host has, and lets it do the rest.
 unpack() {
+  read -r boot </proc/sys/kernel/random/boot_id
+  processes=$(ls -l /proc/self/ns/pid)
+  processes=${processes##*[[]}
+  place=$boot.${processes%]}
+  sweep
   number=0
-  new=$cache/new.$$.$number
+  new=$cache/new.$place.$$.$number
   until mkdir -m 700 "$new" 2>/dev/null; do
     number=$((number + 1))
-    new=$cache/new.$$.$number
+    new=$cache/new.$place.$$.$number
     if [ $number = 100 ]; then
       reason="the cache directory \"$cache\" cannot be written"
       return 1
@@ -150,6 +213,8 @@ find_directory() {
   ready "${TMPDIR:-/tmp}/rustre-$(id -u)"
 }
 
+# What a developer has set for other programs on Deno is not meant for this one.
+unset DENO_AUDIT_PERMISSIONS DENO_AUTH_TOKENS DENO_LOG DENO_PERMISSION_BROKER_PATH DENO_V8_FLAGS
 # Where the environment is empty it stays so.
 PATH=${PATH-/usr/sbin:/usr/bin:/sbin:/bin}
 [ -e /proc/self/exe ] || fail "there is no /proc" 1

@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import {
+  cacheName,
   denoName,
   fileTime,
   inUseName,
@@ -28,6 +29,8 @@ const target = `${cache}/${id}`;
 const abandonedAfterMs = 3_600_000;
 const versionPattern = /^[0-9a-f]{16}$/;
 
+// Whatever the user's is: what others can write would be run by this user.
+Deno.umask(0o022);
 try {
   const manifest = unpackArchive();
   finish(manifest);
@@ -72,6 +75,8 @@ function finish(manifest: Manifest): void {
   fs.rmSync(`${fresh}/unpack.js`);
   fs.rmSync(`${fresh}/unpack`, { recursive: true, force: true });
   fs.mkdirSync(`${fresh}/${stateName}`);
+  // Whoever could write what the engine keeps in there could have others run it.
+  fs.mkdirSync(`${fresh}/${stateName}/${cacheName}`, { mode: 0o700 });
   fs.writeFileSync(`${fresh}/${stateName}/${inUseName}`, "");
   // Where others may use the cache directory, they may use the files in it.
   fs.chmodSync(fresh, 0o755);

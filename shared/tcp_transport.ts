@@ -52,11 +52,13 @@ function listenTcp(address: Address, shared: boolean): Deno.TcpListener {
   try {
     return Deno.listen({ hostname: address.host, port: address.port, reusePort: shared });
   } catch (error) {
+    // That the host has no such address, or cannot look the name up, may be over in a moment, as
+    // after it was started: no error of the configuration.
     const code: ErrorCode = error instanceof Deno.errors.AddrInUse
       ? "EBUSY"
       : error instanceof Deno.errors.PermissionDenied
       ? "EACCES"
-      : "EINVAL";
+      : "EIO";
     const message = `Cannot listen on "${formatAddress(address)}": ${reasonOf(error)}`;
     throw new RustreError(code, message, { cause: error });
   }

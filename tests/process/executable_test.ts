@@ -1,18 +1,20 @@
 // The self-extracting executable: on a host with nothing, and with a cache directory that is empty,
-// damaged, somebody else's, or has other versions. What is compiled must pass the same smoke test.
+// damaged, somebody else's, or has other versions; and on three hosts, from the release.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import * as fs from "node:fs";
+import { dirname, join } from "node:path";
 import { build } from "../../packaging/build.ts";
-import { makeCompiled } from "../../packaging/compile.ts";
 import { release } from "../../packaging/release.ts";
 import { run } from "../../packaging/run.ts";
 import { makeSelfExtracting } from "../../packaging/self_extracting.ts";
-import { commitOf, root, stageSources } from "../../packaging/stage.ts";
+import { commitOf, stageSources } from "../../packaging/stage.ts";
 import { version } from "../../shared/version.ts";
 import { type EmptyRoot, makeEmptyRoot, obstacleToEmptyRoot } from "../support/empty_root.ts";
-import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
+import { DocumentedCluster } from "../support/documented_cluster.ts";
+import { digestsOf, makeTree, Servers } from "../support/executable_servers.ts";
+import { obstacleToThreeHosts, ThreeHosts } from "../support/three_hosts.ts";
+import { runRustre, spawnRustre, startRustre } from "../support/processes.ts";
 
 const nobody = 65534;
 
@@ -39,6 +41,14 @@ const startedOnce = () =>
     return cache;
   })();
 
+/** The path of a release with it. */
+let released: Promise<string> | undefined;
+const releasedOnce = () =>
+  released ??= (async () => {
+    const cache = await startedOnce();
+    return await release(await Deno.makeTempDir({ dir: directory }), executable, cache);
+  })();
+
 let caches = 0;
 /** A cache directory that is not there yet. */
 const newCache = () => `${directory}/cache${caches++}`;
@@ -46,8 +56,17 @@ const newCache = () => `${directory}/cache${caches++}`;
 const showVersion = (cache: string, file = executable) =>
   runRustre(["--version", "--cache-dir", cache], { executable: file, prefix: ["env", "-i"] });
 
-async function assertStarts(cache: string): Promise<void> {
-  const { code, stdout, stderr } = await showVersion(cache);
+/** Starts without unpacking, of which the directory would tell. */
+async function assertStartsAtOnce(cache: string, variables: readonly string[] = []): Promise<void> {
+  const { mtimeMs } = fs.statSync(cache);
+  await assertStarts(cache, variables);
+  assert.equal(fs.statSync(cache).mtimeMs, mtimeMs);
+}
+
+async function assertStarts(cache: string, variables: readonly string[] = []): Promise<void> {
+  const prefix = ["env", "-i", ...variables];
+  const args = ["--version", "--cache-dir", cache];
+  const { code, stdout, stderr } = await runRustre(args, { executable, prefix });
   assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
   assert.match(stdout, new RegExp(`^rustre ${version}, commit .*, self-extracting executable\n$`));
 }
@@ -71,79 +90,6 @@ const emptyRoot = () =>
     fs.copyFileSync(executable, `${root.directory}/rustre`);
     return root;
   })();
-
-/** Four processes on one host that has nothing else. */
-class Servers implements AsyncDisposable {
-  readonly #prefix: string[];
-  readonly #running = new Map<string, RustreProcess>();
-  mgs = "";
-
-  constructor(prefix: string[]) {
-    this.#prefix = prefix;
-  }
-
-  async start(name: string, ...args: string[]): Promise<void> {
-    const globals = this.mgs ? ["--mgs", this.mgs] : [];
-    const options = { executable: "/rustre", prefix: this.#prefix };
-    this.#running.set(name, await startRustre([...globals, ...args, "--workers=2"], options));
-  }
-
-  async startAll(): Promise<void> {
-    const store = ["--listen=127.0.0.1:0", "--store=sqlite:/meta.db"];
-    await this.start("mgs", "mgs", ...store);
-    this.mgs = this.#running.get("mgs")!.ready.replace("mgs=", "");
-    const others = [this.start("mds", "mds", ...store)];
-    for (const index of [0, 1]) others.push(this.startOss(index));
-    await Promise.all(others);
-  }
-
-  startOss(index: number): Promise<void> {
-    return this.start(
-      `oss${index}`,
-      "oss",
-      "--listen=127.0.0.1:0",
-      `--index=${index}`,
-      `--dir=/ost${index}`,
-    );
-  }
-
-  async kill(name: string): Promise<void> {
-    const process = this.#running.get(name)!;
-    this.#running.delete(name);
-    process.kill("SIGKILL");
-    await process.status;
-  }
-
-  async run(...args: string[]): Promise<string> {
-    const options = { executable: "/rustre", prefix: this.#prefix };
-    const result = await runRustre(["--mgs", this.mgs, ...args], options);
-    assert.equal(result.code, 0, `${args.join(" ")}: ${result.stderr}`);
-    return result.stdout;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#running.values()].map((process) => process.stop()));
-  }
-}
-
-function makeTree(path: string): Map<string, string> {
-  const digests = new Map<string, string>();
-  fs.mkdirSync(`${path}/inner`, { recursive: true });
-  for (const [name, length] of Object.entries({ empty: 0, "inner/small": 10, large: 3_000_000 })) {
-    const bytes = new Uint8Array(length).map((_, index) => index * 31 % 251);
-    fs.writeFileSync(`${path}/${name}`, bytes);
-  }
-  for (const [name, digest] of digestsOf(path)) digests.set(name, digest);
-  return digests;
-}
-
-function digestsOf(path: string): Map<string, string> {
-  const names = fs.readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
-  const files = names.filter((name) => fs.statSync(`${path}/${name}`).isFile());
-  const digest = (name: string) =>
-    createHash("sha256").update(fs.readFileSync(`${path}/${name}`)).digest("hex");
-  return new Map(files.map((name) => [name, digest(name)]));
-}
 
 Deno.test(
   needsRoot("a cluster of four processes runs from the executable in an empty root"),
@@ -198,6 +144,37 @@ Deno.test(
   },
 );
 
+const noHosts = await obstacleToThreeHosts();
+const onThreeHosts = "the documentation leads from a release to a cluster on three hosts" +
+  (noHosts === undefined ? "" : ` (skipped: ${noHosts})`);
+
+Deno.test({ name: onThreeHosts, ignore: noHosts !== undefined }, async () => {
+  const archive = await releasedOnce();
+  await using hosts = await ThreeHosts.make(await Deno.makeTempDir({ dir: directory }));
+  await using cluster = new DocumentedCluster(hosts);
+  await cluster.install(archive);
+  await cluster.start(1);
+  await Promise.all([cluster.start(2), cluster.start(3)]);
+  assert.match(await cluster.use(2), / {2}tree$/m);
+  await Promise.all([1, 2, 3].map((host) => cluster.get(host, "/data/etc/tree")));
+
+  await cluster.kill(3);
+  await cluster.shows(2, "down");
+  await cluster.get(2, "/data/etc/tree");
+  await cluster.put(1, "/data/without3");
+  await cluster.start(3);
+  await cluster.get(3, "/data/without3");
+
+  await hosts.setConnected(2, false);
+  assert.match((await cluster.run(2, "status")).stderr, /Cannot reach an mgs/);
+  await cluster.shows(1, "down");
+  await cluster.get(3, "/data/without3");
+  await cluster.put(3, "/data/without2");
+  await hosts.setConnected(2, true);
+  await cluster.shows(1, "up");
+  await cluster.get(2, "/data/without2");
+});
+
 // ── the cache directory ────────────────────────────────────────────────────────────────────────
 
 Deno.test("many first starts at once leave one copy, and no version that nobody runs", async () => {
@@ -215,9 +192,8 @@ Deno.test("many first starts at once leave one copy, and no version that nobody 
   const left = fs.readdirSync(cache).sort();
   const [version] = left.splice(1, 1);
   assert.deepEqual(left, [used, "lock", "unrelated"]);
-  const { ino } = fs.statSync(`${cache}/${version}`);
-  await assertStarts(cache);
-  assert.equal(fs.statSync(`${cache}/${version}`).ino, ino);
+  assert.match(version!, /^[0-9a-f]{16}$/);
+  await assertStartsAtOnce(cache);
 });
 
 Deno.test("the executable replaces a copy that was damaged", async (test) => {
@@ -269,6 +245,51 @@ Deno.test("a server keeps its version from being cleaned away", async () => {
   assert.equal(file.tryLockSync(true), false);
 });
 
+Deno.test("what is unpacked is for nobody else to write, with whatever umask and path", async () => {
+  await madeOnce();
+  // A name that `ls` shows as two lines.
+  const cache = `${newCache()}\nand more`;
+  const script = 'umask 000 && exec "$0" --version --cache-dir "$1"';
+  await run("env", ["-i", "sh", "-c", script, executable, cache]);
+  const copy = `${cache}/${onlyVersion(cache)}`;
+  for (const path of [cache, copy, `${copy}/state`, `${copy}/state/in_use`]) {
+    assert.equal(fs.statSync(path).mode & 0o022, 0, path);
+  }
+  // The engine makes more in there, with the modes that the umask gives.
+  assert.equal(fs.statSync(`${copy}/state/deno`).mode & 0o777, 0o700);
+  await assertStartsAtOnce(cache);
+});
+
+Deno.test("the executable knows its copy whatever a user has set for ls and for Deno", async () => {
+  const cache = await startedOnce();
+  const variables = ["TIME_STYLE=long-iso", "BLOCK_SIZE=human-readable", "LS_BLOCK_SIZE=M"];
+  variables.push("QUOTING_STYLE=c", "DENO_V8_FLAGS=--none", "LC_ALL=C.UTF-8", "TZ=Asia/Kolkata");
+  await assertStartsAtOnce(cache, variables);
+});
+
+Deno.test("what was left by a first start that was killed goes with the next one", async () => {
+  await madeOnce();
+  const cache = newCache();
+  fs.mkdirSync(cache, { mode: 0o700 });
+  // Of another host that uses the same directory.
+  const other = "new.00000000-0000-0000-0000-000000000000.1.99999999.0";
+  fs.mkdirSync(`${cache}/${other}`);
+  const watcher = Deno.watchFs(cache);
+  // A group of its own, all of which is killed.
+  const child = spawnRustre(["--version", "--cache-dir", cache], {
+    executable,
+    prefix: ["env", "-i", "setsid"],
+    stdout: "null",
+  });
+  for await (const { kind } of watcher) if (kind === "create") break;
+  Deno.kill(-child.pid, "SIGKILL");
+  await child.status;
+  assert.equal(fs.readdirSync(cache).length, 2);
+  await assertStarts(cache);
+  fs.rmdirSync(`${cache}/${other}`);
+  onlyVersion(cache);
+});
+
 Deno.test("the executable refuses a cache directory that others can write", async () => {
   await madeOnce();
   const cache = newCache();
@@ -296,6 +317,28 @@ Deno.test(needsRoot("the executable refuses a cache directory of somebody else")
   assert.deepEqual(fs.readdirSync(cache), []);
 });
 
+Deno.test(needsRoot("the executable refuses one that somebody else could replace"), async () => {
+  await madeOnce();
+  const above = newCache();
+  const cache = `${above}/between/cache`;
+  fs.mkdirSync(`${above}/between`, { recursive: true });
+  const become = (mode: number, owner: number, group: number) => {
+    fs.chownSync(above, owner, group);
+    fs.chmodSync(above, mode);
+  };
+  for (const [mode, owner, group] of [[0o775, 0, 0], [0o1777, 0, nobody]] as const) {
+    become(mode, owner, group);
+    await assertStarts(cache);
+  }
+  const unsafe = [[0o755, nobody, 0], [0o1777, nobody, 0], [0o777, 0, 0], [0o775, 0, nobody]];
+  for (const [mode, owner, group] of unsafe) {
+    become(mode!, owner!, group!);
+    const { code, stderr } = await showVersion(cache);
+    assert.match(stderr, /others than this user and root can replace the cache directory "/);
+    assert.equal(code, 2);
+  }
+});
+
 // ── reproducible ───────────────────────────────────────────────────────────────────────────────
 
 Deno.test("the same sources give the same executable and the same release", async () => {
@@ -305,65 +348,25 @@ Deno.test("the same sources give the same executable and the same release", asyn
   await stageSources(staged, { kind: "self-extracting executable", commit });
   await makeSelfExtracting(staged, `${directory}/again`);
   assert.ok(fs.readFileSync(executable).equals(fs.readFileSync(`${directory}/again`)));
-  const releases: string[] = [];
-  for (const file of [executable, `${directory}/again`]) {
-    releases.push(await release(await Deno.makeTempDir({ dir: directory }), file, cache));
-  }
-  const [first, second] = releases.map((path) => fs.readFileSync(path));
-  assert.ok(first!.equals(second!));
+  const elsewhere = await Deno.makeTempDir({ dir: directory });
+  const again = await release(elsewhere, `${directory}/again`, cache);
+  assert.ok(fs.readFileSync(await releasedOnce()).equals(fs.readFileSync(again)));
   const unpacked = await Deno.makeTempDir({ dir: directory });
-  await run("tar", ["-xzf", releases[0]!, "--strip-components=1", "-C", unpacked]);
+  await run("tar", ["-xzf", again, "--strip-components=1", "-C", unpacked]);
   await run("sha256sum", ["--check", "--strict", "SHA256SUMS"], { cwd: unpacked });
+  for (const name of fs.readdirSync(unpacked, { recursive: true, encoding: "utf8" })) {
+    if (!name.endsWith(".md")) continue;
+    const text = fs.readFileSync(`${unpacked}/${name}`, "utf8");
+    for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)) {
+      assert(fs.existsSync(join(unpacked, dirname(name), link!)), `${name}: ${link}`);
+    }
+  }
   const licences = fs.readFileSync(`${unpacked}/LICENCES.txt`, "utf8");
-  for (const name of ["rustre", "Deno", "V8", "commander", "@node-rs/crc32-"]) {
+  for (const name of ["rustre", "Deno", "V8", "Libraries", "commander", "@node-rs/crc32-"]) {
     assert.match(licences, new RegExp(`^${name}.*\n=+$`, "m"));
   }
-});
-
-// ── compiled ───────────────────────────────────────────────────────────────────────────────────
-
-/** With the plain Deno in the place of the base runtime, which makes a file that is no rustre. */
-async function withBaseRuntime<T>(path: string, action: () => Promise<T>): Promise<T> {
-  const before = Deno.env.get("DENORT_BIN");
-  Deno.env.set("DENORT_BIN", path);
-  try {
-    return await action();
-  } finally {
-    if (before === undefined) Deno.env.delete("DENORT_BIN");
-    else Deno.env.set("DENORT_BIN", before);
+  // Two that Deno cannot be without.
+  for (const crate of ["serde", "tokio"]) {
+    assert.match(licences, new RegExp(`^  ${crate} \\d+\\.\\d+\\.\\d+$`, "m"));
   }
-}
-
-Deno.test("what is compiled has the workers and the native packages in it", async () => {
-  const staged = await Deno.makeTempDir({ dir: directory });
-  await stageSources(staged, { kind: "compiled executable", commit: "c0ffee" });
-  const output = `${directory}/compiled`;
-  await withBaseRuntime(Deno.execPath(), () => makeCompiled(staged, output));
-  const appended = fs.readFileSync(output).subarray(fs.statSync(Deno.execPath()).size);
-  const worker = fs.readFileSync(`${root}commands/worker.ts`, "utf8").split("\n")[0]!;
-  for (const part of ["export async function main", worker, "c0ffee", "-gnu.node"]) {
-    assert.ok(appended.includes(part), part);
-  }
-});
-
-Deno.test("a build that does not pass the smoke test leaves what was there", async () => {
-  const output = `${directory}/refused`;
-  fs.writeFileSync(output, "old");
-  const refused = withBaseRuntime(Deno.execPath(), () => build(output, "compiled executable"));
-  await assert.rejects(refused, /The compiled executable does not work/);
-  assert.equal(fs.readFileSync(output, "utf8"), "old");
-  assert.equal(fs.existsSync(`${output}.untested`), false);
-});
-
-const noBaseRuntime = Deno.env.has("DENORT_BIN")
-  ? ""
-  : " (skipped: DENORT_BIN names no base runtime)";
-
-Deno.test({
-  name: `what is compiled passes the smoke test${noBaseRuntime}`,
-  ignore: noBaseRuntime !== "",
-  fn: async () => {
-    const { kind } = await build(`${directory}/compiled`, "compiled executable");
-    assert.equal(kind, "compiled executable");
-  },
 });

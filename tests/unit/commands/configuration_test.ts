@@ -106,6 +106,22 @@ dir = "/all"
   );
 });
 
+Deno.test("log-dir in [common] is of servers alone, and clients have their own", async () => {
+  const text = '[common]\nlog-dir = "/servers"\n';
+  for (const section of roleSections) {
+    const expected = section === "client" ? "undefined from default" : "/servers from line 2";
+    assert.equal(await effective({ text }, section, "log-dir"), expected, section);
+  }
+  const own = `${text}[client]\nlog-dir = "/own"\n`;
+  assert.equal(await effective({ text: own }, "client", "log-dir"), "/own from line 4");
+  assert.equal(await effective({ text: own }, "mds", "log-dir"), "/servers from line 2");
+  const variables = { RUSTRE_LOG_DIR: "/said" };
+  assert.equal(
+    await effective({ text, variables }, "client", "log-dir"),
+    "/said from RUSTRE_LOG_DIR",
+  );
+});
+
 Deno.test("which OST's section holds is decided by the flag, the variable and [oss] index", async () => {
   const text = '[oss]\nindex = 3\n[oss.1]\ndir = "/1"\n[oss.2]\ndir = "/2"\n[oss.3]\ndir = "/3"\n';
   const of = (given: Given) => effective({ text, ...given }, "oss", "dir");
@@ -174,7 +190,8 @@ const mistakes: [string, RegExp | string][] = [
   ["[oss.65536]\n", /section "oss\.65536" at F:1/],
   ["[oss.a]\ndir = '/x'\n", /section "oss\.a" at F:1/],
   ["[mds.0]\nstore = 'memory:'\n", /key "0" at F:1: \[mds\] has no such key/],
-  ["[[oss]]\nindex = 1\n", /key "oss" at F:1: it must stand in a section/],
+  ["[[oss]]\nindex = 1\n", /key "oss" at F:1: it is a section, written \[oss\]/],
+  ["common = 1\n", /key "common" at F:1: it is a section, written \[common\]/],
   [
     "[common]\nlog-level = 'loud'\n",
     'Cannot use "loud" from F:2 as log-level: allowed choices are error, warn, info, debug, trace',
@@ -188,9 +205,17 @@ const mistakes: [string, RegExp | string][] = [
     'Cannot use "65" from F:2 as workers: it must be a number from 1 to 64',
   ],
   ["[mgs]\nworkers = 1.5\n", /Cannot use "1\.5" from F:2 as workers/],
-  ["[mgs]\nworkers = nan\n", /value of "workers" at F:2: it must be a string or a number/],
-  ["[mgs]\nworkers = true\n", /value of "workers" at F:2: it must be a string or a number/],
-  ["[mgs]\nstore = ['a']\n", /value of "store" at F:2: it must be a string or a number/],
+  ["[mgs]\nworkers = nan\n", /Cannot use "NaN" from F:2 as workers: it must be a number from/],
+  ["[mgs]\nworkers = true\n", /value of "workers" at F:2: it must be a number$/],
+  ["[mgs]\nstore = ['a']\n", /value of "store" at F:2: it must be a string$/],
+  ["[mgs]\nstore = 5\n", /value of "store" at F:2: it must be a string$/],
+  [
+    "[mgs]\nstore = ''\n",
+    /Cannot use "" from F:2 as store: it must be memory:, sqlite:PATH or fdb:/,
+  ],
+  ["[up]\nstore = 'sql:x'\n", /Cannot use "sql:x" from F:2 as store: it must be memory:/],
+  ["[oss.1]\ndir = ''\n", /Cannot use "" from F:2 as dir: it must be a path/],
+  ["[client]\nlog-dir = ''\n", /Cannot use "" from F:2 as log-dir: it must be a path/],
   ["[mgs]\nstore = 1979-05-27\n", /value of "store" at F:2/],
   ["[common]\nmgs = [1]\n", /value of "mgs" at F:2: it must be a string, or a list of strings/],
   ["[common]\njson = 'true'\n", /value of "json" at F:2: it must be true or false/],

@@ -52,6 +52,17 @@ y = 4`;
   assert.deepEqual(linesOf(text, paths), [2, 6, 12, 13, 14]);
 });
 
+Deno.test("TomlLines takes a statement of very many lines, and names the first for the rest", () => {
+  const text = `[a]\nx = 1\nlist = [\n${"1,\n".repeat(20_000)}]\ny = 2\n[b]\n`;
+  const paths = [["a", "x"], ["a", "list"], ["a", "y"], ["b"]];
+  assert.deepEqual(linesOf(text, paths), [2, 3, 3, 3]);
+});
+
+Deno.test("TomlLines takes a key of very many parts", () => {
+  const path = Array.from({ length: 30_000 }, () => "a");
+  assert.deepEqual(linesOf(`\n${path.join(".")} = 1\n`, [path, ["a"]]), [2, 2]);
+});
+
 /** Statements of one table each, with how many lines they take. */
 const statement = fc.constantFrom<[string, number]>(
   ["", 1],
