@@ -353,6 +353,10 @@ export const limits = {
   checkRoundsMax: 10,
   /** Before it looks again: longer than any clock stands still, which tells changes apart. */
   checkPauseMs: 50,
+  /** How often it finds an object too long before it says so. */
+  checkLooks: 3,
+  /** An OST has told its usage by then: its workers tell each other, it is probed, each mgs reads. */
+  checkUsageDelayMs: 4_000,
   /** What is read in one transaction to be compared is read within this, or not at all. */
   checkTransactionMs: 4_000,
   /** And in so many pages: an engine keeps what a transaction has read. */
@@ -364,6 +368,8 @@ export const limits = {
    * lease for a session's lease.
    */
   checkPatienceMs: 60_000,
+  /** And this long at the most, as long as it sees that some of it is done. */
+  checkProgressMs: 3_600_000,
   /** An expired session that is so much older than its lease has been forgotten by all. */
   checkSessionSlackMs: 300_000,
   /** Inode numbers that a repair leaves out: 256 mds, or workers of them, may have taken a range. */

@@ -1,7 +1,6 @@
 // The check of the tree, in two passes over sorted keys: all entries, then all inodes. What does not
 // fit on the way is only suspected, for the tree changes meanwhile; suspects.ts looks again.
 
-import { limits } from "../../shared/limits.ts";
 import { rootInode } from "../../shared/model.ts";
 import { type Key, keyToText, type KeyValue } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
@@ -10,7 +9,6 @@ import {
   decodeChild,
   decodeDirectoryTimes,
   decodeInode,
-  decodeNumber,
   type Inode,
 } from "../schema.ts";
 import { LinkTable } from "./link_table.ts";
@@ -18,13 +16,14 @@ import {
   type CheckContext,
   counterIn,
   inodeIn,
+  nextInoIn,
   pagesOf,
   parseIno,
   tryDecode,
   valuesOf,
 } from "./reading.ts";
-import { raiseNextIno } from "./repairs.ts";
-import { type Entry, expectedEntries, inodeProblem } from "./rules.ts";
+import { liesBelow, raiseNextIno } from "./repairs.ts";
+import { type Entry, inodeProblem, isEntry, linksProblem } from "./rules.ts";
 
 /** What the two passes leave to be looked into, and what they have counted. */
 export class Tree {
@@ -56,9 +55,8 @@ export function entryOf(
   const rest = key.slice(schema.allOf("children").begin.length);
   const parent = parseIno(rest.slice(0, 16));
   const name = nameOf(rest.slice(17));
-  if (parent === undefined || rest[16] !== "/" || name === undefined) {
-    return { parent, problem: "no entry has such a key" };
-  }
+  const isKey = parent !== undefined && rest[16] === "/" && name !== undefined;
+  if (!isKey || !isEntry({ parent, name })) return { parent, problem: "no entry has such a key" };
   const decoded = tryDecode(decodeChild, value);
   if ("problem" in decoded) return { parent, problem: decoded.problem };
   const { ino, type }: Child = decoded.content;
@@ -67,7 +65,6 @@ export function entryOf(
 }
 
 function nameOf(key: Key): string | undefined {
-  if (key === "") return undefined;
   try {
     return keyToText(key);
   } catch {
@@ -267,17 +264,15 @@ async function addInode(
     const repair = () => raiseNextIno(context, ino);
     await context.report.add({ kind: "number-not-handed-out", ino, message }, repair);
   }
-  const entries = tree.links.entriesOf(ino);
-  const fits = entries === expectedEntries(inode) && !tree.links.hasOtherType(ino, inode.type);
-  if (!fits) tree.suspectInodes.add(ino);
+  const problemOfLinks = linksProblem(inode, tree.links.entriesOf(ino));
+  if (problemOfLinks || tree.links.hasOtherType(ino, inode.type)) tree.suspectInodes.add(ino);
   if (inode.type === "directory") await checkLoop(context, inode);
   if (inode.type === "file") await visit(inode, value);
 }
 
-export async function readNextIno({ schema, ...context }: CheckContext): Promise<number> {
-  const [value] = await valuesOf({ schema, ...context }, [schema.nextIno]);
-  const decoded = value && tryDecode(decodeNumber, value);
-  return decoded && "content" in decoded ? decoded.content : rootInode + 1;
+export async function readNextIno(context: CheckContext): Promise<number> {
+  const [value] = await valuesOf(context, [context.schema.nextIno]);
+  return nextInoIn(value);
 }
 
 async function readInodeCount(context: CheckContext): Promise<number> {
@@ -294,18 +289,10 @@ async function readInodeCount(context: CheckContext): Promise<number> {
  */
 async function checkLoop(context: CheckContext, { ino, parent }: Inode): Promise<void> {
   if (ino === rootInode || parent === undefined || parent < ino) return;
-  const isLoop = await readOnly(context, async (transaction) => {
-    let above = parent;
-    for (let depth = 0; depth < limits.directoryDepthMax; depth++) {
-      if (above === ino) return true;
-      if (above === rootInode) return false;
-      const value = await transaction.get(context.schema.inode(above), { snapshot: true });
-      const next = inodeIn(value)?.parent;
-      if (next === undefined) return false;
-      above = next;
-    }
-    return false;
-  });
+  const isLoop = await readOnly(
+    context,
+    (transaction) => liesBelow(transaction, context, parent, ino),
+  );
   if (!isLoop) return;
   const message = `directory ${ino} is in directory ${parent}, which lies below it: no path ` +
     "leads there";

@@ -7,6 +7,7 @@ import { sleep } from "../../shared/environment.ts";
 import type { Key, Store } from "../../shared/store/store.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
 import type { HostProcess } from "./process.ts";
+import { tamperedObjects } from "../support/tampered_objects.ts";
 import { tamperedStore } from "./tampered_store.ts";
 
 export interface Bug {
@@ -23,25 +24,6 @@ export interface Bug {
 /** Whether a key is one of these kinds of metadata. */
 function isOf(key: Key, ...kinds: readonly string[]): boolean {
   return kinds.some((kind) => key.startsWith(`test/mds_meta/${kind}`));
-}
-
-/** An ObjectStore that does some things otherwise. */
-function tamperedObjects(inner: ObjectStore, otherwise: Partial<ObjectStore>): ObjectStore {
-  return {
-    writeVerifier: inner.writeVerifier,
-    write: (...all) => inner.write(...all),
-    read: (...all) => inner.read(...all),
-    verify: (...all) => inner.verify(...all),
-    list: (...all) => inner.list(...all),
-    resize: (...all) => inner.resize(...all),
-    sync: (...all) => inner.sync(...all),
-    stat: (...all) => inner.stat(...all),
-    destroy: (...all) => inner.destroy(...all),
-    usage: () => inner.usage(),
-    close: () => inner.close(),
-    [Symbol.asyncDispose]: () => inner.close(),
-    ...otherwise,
-  };
 }
 
 /** Some sets of keys of these kinds do not happen: each one in `rate`. */
