@@ -1,12 +1,11 @@
 // How a check reads a store that is in use: page by page in transactions of their own, and what is to
 // be compared in one transaction, which sees one moment.
 
-import { sleep } from "../../shared/environment.ts";
 import { createHash } from "node:crypto";
 import { messageOf, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { rootInode } from "../../shared/model.ts";
-import { interrupted } from "../../shared/deadline.ts";
+import { interrupted, pause as pauseFor } from "../../shared/deadline.ts";
 import {
   type Key,
   keyAfter,
@@ -43,9 +42,8 @@ export function checkSignal({ signal }: CheckContext): void {
   if (signal?.aborted) throw interrupted(signal);
 }
 
-export async function pause(context: CheckContext, delayMs: number): Promise<void> {
-  checkSignal(context);
-  await sleep(context.environment.clock, delayMs, context.signal);
+export function pause({ environment, signal }: CheckContext, delayMs: number): Promise<void> {
+  return pauseFor(environment.clock, delayMs, signal);
 }
 
 /** The pairs of a range in pages that are not empty, each of its own moment. */

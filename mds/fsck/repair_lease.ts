@@ -1,7 +1,8 @@
 // The lease under which a check repairs: of two at once one would take what the other has just done,
 // as a counter that it has set right, for what it had found itself.
 
-import { type Environment, randomHex, sleep } from "../../shared/environment.ts";
+import { pause } from "../../shared/deadline.ts";
+import { type Environment, randomHex } from "../../shared/environment.ts";
 import { isRustreError, messageOf, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Logger } from "../../shared/logging.ts";
@@ -29,7 +30,7 @@ export async function heldLease(
       const message = `Cannot repair the store "${store.url}": another "admin fsck --repair" runs`;
       throw new RustreError("EBUSY", message);
     }
-    await sleep(clock, limits.leaseWatchMs, signal);
+    await pause(clock, limits.leaseWatchMs, signal);
   }
   opened.defer(async () => {
     try {

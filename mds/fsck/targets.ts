@@ -7,7 +7,8 @@ import {
   isUp,
   targetOf,
 } from "../../shared/cluster_map.ts";
-import { type Environment, sleep } from "../../shared/environment.ts";
+import { pause } from "../../shared/deadline.ts";
+import type { Environment } from "../../shared/environment.ts";
 import { isRustreError, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { ClusterMap, ObjectId, Usage } from "../../shared/model.ts";
@@ -68,7 +69,7 @@ export class Targets {
     const { environment, maps, signal } = this.#options;
     for (let isFirst = true; !this.#known.has(index); isFirst = false) {
       // Each mgs may have seen an OST that is new a moment later.
-      if (!isFirst) await sleep(environment.clock, limits.checkUsageDelayMs, signal);
+      if (!isFirst) await pause(environment.clock, limits.checkUsageDelayMs, signal);
       const { targets } = await this.#askMgs(() => maps.refresh(signal));
       for (const target of targets) this.#known.add(target.index);
       if (isFirst || this.#known.has(index)) continue;

@@ -4,8 +4,8 @@
 
 import { createHash } from "node:crypto";
 import { decode } from "@msgpack/msgpack";
-import { interrupted } from "../deadline.ts";
-import { type Environment, randomHex, sleep } from "../environment.ts";
+import { interrupted, pause } from "../deadline.ts";
+import { type Environment, randomHex } from "../environment.ts";
 import { RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import {
@@ -120,7 +120,7 @@ class StoreCopy {
     this.#progress({ stage: "waiting", pairs: 0, bytes: 0 });
     const endMs = clock.monotonicMs() + limits.leaseMs + limits.leaseRenewMs;
     while (clock.monotonicMs() < endMs) {
-      await sleep(clock, limits.leaseRenewMs / 2, signal);
+      await pause(clock, limits.leaseRenewMs / 2, signal);
       if (sameRows(leases, await this.#readLeases())) continue;
       throw new RustreError(
         "EBUSY",

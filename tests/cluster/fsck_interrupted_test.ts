@@ -130,3 +130,16 @@ Deno.test("fsck() repairs once where two are started at once", async () => {
     assert.deepEqual(findings.toSorted((a, b) => a - b), [0, found.length]);
   });
 });
+
+Deno.test("fsck() ends with INTERRUPTED wherever it is interrupted", async () => {
+  await withCluster({ osts: 3, uncheckedBecause: "damage was planted" }, async (cluster) => {
+    await plantMuch(cluster, await makeTree(cluster));
+    for (let afterMs = 0;; afterMs += 7) {
+      const stop = new AbortController();
+      cluster.clock.setTimer(() => stop.abort(), afterMs);
+      const [outcome] = await Promise.allSettled([runFsck(cluster, { signal: stop.signal })]);
+      if (outcome!.status === "fulfilled") return assert.ok(afterMs > 100);
+      assert.equal(outcome!.reason.code, "INTERRUPTED", String(outcome!.reason));
+    }
+  });
+});
