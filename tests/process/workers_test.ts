@@ -8,7 +8,7 @@ import { systemEnvironment } from "../../shared/platform.ts";
 import { openStore } from "../../shared/store/open.ts";
 import { checkStore, leftovers } from "../support/check_store.ts";
 import { ModelFileSystem } from "../support/model_file_system.ts";
-import { type Operation, operations, type Subject, treeOf } from "../support/operations.ts";
+import { operations, type SimpleOperation, type Subject, treeOf } from "../support/operations.ts";
 import { runRustre, type RustreProcess, startRustre } from "../support/processes.ts";
 import { seeded, testSeed } from "../support/seed.ts";
 import { ClusterSubject } from "../support/subjects.ts";
@@ -118,7 +118,7 @@ async function checkAtRest(cluster: WorkerCluster): Promise<void> {
   await store.close();
 }
 
-function sampleOperations(count: number): Operation[] {
+function sampleOperations(count: number): SimpleOperation[] {
   return fc.sample(operations({ escaping: true }), { numRuns: count, seed: testSeed });
 }
 
