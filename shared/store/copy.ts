@@ -13,6 +13,7 @@ import {
   copyMarkKey,
   readClusterId,
   readCopyMark,
+  requireStoreFormat,
   writeCopyMark,
 } from "./cluster_id.ts";
 import {
@@ -22,7 +23,6 @@ import {
   keyToBytes,
   type KeyValue,
   prefixRange,
-  type ReadTransaction,
   type Store,
   textToKey,
   type Transaction,
@@ -40,8 +40,6 @@ export interface CopyOptions {
   readonly from: Store;
   readonly to: Store;
   readonly clusterName: string;
-  /** Throws where the source is not one that this program can read. */
-  readonly checkSource: (transaction: ReadTransaction) => Promise<void>;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
@@ -81,7 +79,9 @@ class StoreCopy {
   }
 
   async run(): Promise<CopySummary> {
+    const { clock } = this.#options.environment;
     const clusterId = await this.#readSource();
+    const startedMs = clock.monotonicMs();
     const leases = await this.#requireUnused();
     const begun = await this.#begin(clusterId);
     await this.#copyAll(begun);
@@ -91,6 +91,9 @@ class StoreCopy {
       await this.#copyAll(await this.#beginAgain(clusterId));
       digest = await this.#compare();
     }
+    // A server that runs takes within this time what another one gave back just before.
+    const watchedMs = startedMs + 2 * limits.leaseWatchMs - clock.monotonicMs();
+    await pause(clock, Math.max(0, watchedMs), this.#options.signal);
     if (!digest || !sameRows(leases, await this.#readLeases())) throw this.#changed();
     await this.#end();
     return { clusterId, ...digest, resumedAtPairs: begun.pairs };
@@ -99,10 +102,10 @@ class StoreCopy {
   // ── the source ───────────────────────────────────────────────────────────────────────────────
 
   async #readSource(): Promise<string> {
-    const { clusterName, from, checkSource } = this.#options;
+    const { clusterName, from } = this.#options;
     const clusterId = await readOnly(this.#from, async (transaction) => {
       const id = await readClusterId(transaction, clusterName);
-      if (id !== undefined) await checkSource(transaction);
+      if (id !== undefined) await requireStoreFormat(transaction, clusterName, from.url);
       return id;
     });
     if (clusterId !== undefined) return clusterId;
