@@ -111,6 +111,10 @@ export class Targets {
           const call = { signal, timeoutMs, worker };
           return rpc.call(endpoint, ossService, "listObjects", request, call);
         });
+        if (reply?.objects.some(({ object }) => !isOfInode(object))) {
+          const message = `Cannot list the objects of OST ${index}: some are of no inode`;
+          return this.#fail(index, new RustreError("BAD_FRAME", message));
+        }
         after = reply?.objects.at(-1)?.object;
         if (reply && after !== undefined) yield reply.objects;
       } while (after !== undefined);
@@ -213,4 +217,10 @@ export class Targets {
       return undefined;
     }
   }
+}
+
+/** Whether the id has the number of an inode, which its schema does not show. */
+function isOfInode(object: ObjectId): boolean {
+  const ino = Number.parseInt(object.slice(0, 16), 16);
+  return ino >= 1 && ino <= limits.inodeMax;
 }
