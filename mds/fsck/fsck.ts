@@ -9,7 +9,7 @@ import { RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Logger } from "../../shared/logging.ts";
 import { RpcClient } from "../../shared/rpc/client.ts";
-import { readClusterId, requireStoreFormat } from "../../shared/store/cluster_id.ts";
+import { requireCluster } from "../../shared/store/cluster_id.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
 import { Schema } from "../schema.ts";
@@ -72,9 +72,12 @@ export interface FsckSummary {
 }
 
 export async function fsck(options: FsckOptions): Promise<FsckSummary> {
-  const { environment, store, signal, onFinding, onProgress } = options;
-  const schema = new Schema(options.clusterName);
-  const clusterId = await readSource(options);
+  const { environment, store, clusterName, signal, onFinding, onProgress } = options;
+  const schema = new Schema(clusterName);
+  const clusterId = await readOnly(
+    { environment, store },
+    (transaction) => requireCluster(transaction, clusterName, { url: store.url, what: "check" }),
+  );
   await using opened = new AsyncDisposableStack();
   const targets = options.mgs && await openTargets(options, options.mgs, clusterId, opened);
   const context: CheckContext = {
@@ -86,20 +89,6 @@ export async function fsck(options: FsckOptions): Promise<FsckSummary> {
     pageEntries: options.pageEntries ?? limits.checkPageEntries,
   };
   return await check(context, targets);
-}
-
-/** The id of the cluster in the store, which is of a format that this version reads. */
-async function readSource({ environment, store, clusterName }: FsckOptions): Promise<string> {
-  const clusterId = await readOnly({ environment, store }, async (transaction) => {
-    const id = await readClusterId(transaction, clusterName);
-    if (id !== undefined) await requireStoreFormat(transaction, clusterName, store.url);
-    return id;
-  });
-  if (clusterId !== undefined) return clusterId;
-  throw new RustreError(
-    "WRONG_CLUSTER",
-    `Cannot check the store "${store.url}": it has no cluster "${clusterName}"`,
-  );
 }
 
 async function openTargets(

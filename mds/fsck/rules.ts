@@ -10,17 +10,13 @@ import {
   targetsOfObject,
 } from "../../shared/layout.ts";
 import {
-  bytesSchema,
-  countSchema,
+  attributesSchema,
   type FileType,
   inodeIdSchema,
   layoutSchema,
   layoutWishSchema,
-  modeSchema,
   type ObjectId,
   rootInode,
-  timeNsSchema,
-  uint32Schema,
 } from "../../shared/model.ts";
 import { checkName, symlinkBytes } from "../names.ts";
 import type { Inode } from "../schema.ts";
@@ -53,23 +49,16 @@ export interface Problem {
 
 // ── an inode by itself ─────────────────────────────────────────────────────────────────────────
 
-const fieldSchemas = {
-  mode: modeSchema,
-  uid: uint32Schema,
-  gid: uint32Schema,
-  links: countSchema,
-  sizeBytes: bytesSchema,
-  dataEndBytes: bytesSchema,
-  atimeNs: timeNsSchema,
-  mtimeNs: timeNsSchema,
-  ctimeNs: timeNsSchema,
-} as const;
-const fields = Object.keys(fieldSchemas) as (keyof typeof fieldSchemas)[];
+/** Those that every inode has, and that by themselves show whether they can be right. */
+const fields = [
+  ...["mode", "uid", "gid", "links", "sizeBytes", "dataEndBytes"] as const,
+  ...["atimeNs", "mtimeNs", "ctimeNs"] as const,
+];
 
 /** What is wrong with the record under the key of inode `ino`, if anything. */
 export function inodeProblem(ino: number, inode: Inode): string | undefined {
   if (inode.ino !== ino) return `it says that it is inode ${inode.ino}`;
-  const bad = fields.find((field) => !v.is(fieldSchemas[field], inode[field]));
+  const bad = fields.find((field) => !v.is(attributesSchema.entries[field], inode[field]));
   if (bad) return `its ${bad} is ${inode[bad]}`;
   const { sizeBytes, dataEndBytes } = inode;
   if (dataEndBytes > sizeBytes) return `its data ends at ${dataEndBytes}, its size is ${sizeBytes}`;

@@ -13,7 +13,7 @@ import {
   copyMarkKey,
   readClusterId,
   readCopyMark,
-  requireStoreFormat,
+  requireCluster,
   writeCopyMark,
 } from "./cluster_id.ts";
 import {
@@ -101,17 +101,11 @@ class StoreCopy {
 
   // ── the source ───────────────────────────────────────────────────────────────────────────────
 
-  async #readSource(): Promise<string> {
-    const { clusterName, from } = this.#options;
-    const clusterId = await readOnly(this.#from, async (transaction) => {
-      const id = await readClusterId(transaction, clusterName);
-      if (id !== undefined) await requireStoreFormat(transaction, clusterName, from.url);
-      return id;
-    });
-    if (clusterId !== undefined) return clusterId;
-    throw new RustreError(
-      "WRONG_CLUSTER",
-      `Cannot copy the store "${from.url}": it has no cluster "${clusterName}"`,
+  #readSource(): Promise<string> {
+    const { clusterName, from: { url } } = this.#options;
+    return readOnly(
+      this.#from,
+      (transaction) => requireCluster(transaction, clusterName, { url, what: "copy" }),
     );
   }
 

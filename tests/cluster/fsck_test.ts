@@ -5,7 +5,7 @@ import { encode } from "@msgpack/msgpack";
 import { Lease } from "../../shared/store/lease.ts";
 import { pattern } from "../contract/object_store.ts";
 import { withCluster } from "../support/cluster.ts";
-import { makeTree, plant, runFsck, schema, stripeBytes } from "../support/fsck.ts";
+import { loseInode, makeTree, plant, runFsck, schema, stripeBytes } from "../support/fsck.ts";
 import { unchecked } from "../support/fsck_damage.ts";
 
 Deno.test("fsck() finds nothing in a cluster at rest, and counts what there is", async () => {
@@ -89,10 +89,7 @@ Deno.test("fsck() says which OSTs it could not ask, and draws no conclusions fro
 Deno.test("fsck() keeps the name of a file that is lost as long as an OST cannot be asked", async () => {
   await withCluster(unchecked, async (cluster) => {
     const { file } = await makeTree(cluster);
-    await plant(cluster, (transaction) => {
-      transaction.delete(schema.inode(file.ino));
-      transaction.add(schema.inodeCount, -1n);
-    });
+    await loseInode(cluster, file.ino);
     for (const index of file.layout!.targets.flat()) await cluster.crash(`oss${index}`);
     await cluster.sleep(5_000);
     const { short, said } = await runFsck(cluster, { repair: true });

@@ -3,17 +3,13 @@
 import assert from "node:assert/strict";
 import { encodeChild, encodeNumber, type Inode } from "../../mds/schema.ts";
 import { rootInode } from "../../shared/model.ts";
-import { clientId, plant, plantInode, schema, unreadable } from "../support/fsck.ts";
+import { clientId, loseInode, plant, plantInode, schema, unreadable } from "../support/fsck.ts";
 import { type Damage, testDamages } from "../support/fsck_damage.ts";
 
 testDamages([
   {
     name: "a lost inode of a file with objects",
-    plant: (cluster, { file }) =>
-      plant(cluster, (transaction) => {
-        transaction.delete(schema.inode(file.ino));
-        transaction.add(schema.inodeCount, -1n);
-      }),
+    plant: (cluster, { file }) => loseInode(cluster, file.ino),
     found: ["entry-without-inode", "orphan-object", "orphan-object"],
     left: ["entry-without-inode", "orphan-object", "orphan-object"],
   },
@@ -30,20 +26,12 @@ testDamages([
   },
   {
     name: "a lost inode of a symbolic link",
-    plant: (cluster, { link }) =>
-      plant(cluster, (transaction) => {
-        transaction.delete(schema.inode(link.ino));
-        transaction.add(schema.inodeCount, -1n);
-      }),
+    plant: (cluster, { link }) => loseInode(cluster, link.ino),
     found: ["entry-without-inode"],
   },
   {
     name: "a lost inode of a directory",
-    plant: (cluster, { directory }) =>
-      plant(cluster, (transaction) => {
-        transaction.delete(schema.inode(directory.ino));
-        transaction.add(schema.inodeCount, -1n);
-      }),
+    plant: (cluster, { directory }) => loseInode(cluster, directory.ino),
     found: ["entry-in-no-directory", "entry-without-inode"],
     runs: 2,
     check: async (_cluster, { fileSystem, file }) => {

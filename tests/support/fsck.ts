@@ -78,6 +78,14 @@ export function plant(
   return transact(context, async (transaction) => await change(transaction));
 }
 
+/** The record of an inode that nobody removed, with what it counted for. */
+export function loseInode(cluster: TestCluster, ino: number): Promise<void> {
+  return plant(cluster, (transaction) => {
+    transaction.delete(schema.inode(ino));
+    transaction.add(schema.inodeCount, -1n);
+  });
+}
+
 export function plantInode(
   cluster: TestCluster,
   ino: number,
