@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { encode } from "@msgpack/msgpack";
+import { writeClusterId } from "../../shared/store/cluster_id.ts";
 import { Lease } from "../../shared/store/lease.ts";
 import { pattern } from "../contract/object_store.ts";
 import { withCluster } from "../support/cluster.ts";
@@ -45,6 +46,16 @@ Deno.test("fsck() refuses a store without the cluster", async () => {
   await withCluster({ osts: 1 }, async (cluster) => {
     const refused = runFsck(cluster, { clusterName: "other" });
     await assert.rejects(refused, { code: "WRONG_CLUSTER" });
+  });
+});
+
+Deno.test("fsck() refuses a store that is not that of the mgs", async () => {
+  await withCluster(unchecked, async (cluster) => {
+    await plant(cluster, (transaction) => writeClusterId(transaction, "test", "f".repeat(32)));
+    await assert.rejects(runFsck(cluster, { repair: true }), {
+      code: "WRONG_CLUSTER",
+      message: /the mgs is of another cluster/,
+    });
   });
 });
 

@@ -36,6 +36,12 @@ Deno.test("admin fsck checks a cluster that runs, repairs it, and says so by its
     ]);
     assert.equal(documents[0].ino, "4000");
     assert.deepEqual(documents[2].findings, { found: 2, repaired: 0, unrepaired: 0 });
+    // Programs read these.
+    assert.deepEqual(Object.keys(documents[0]), ["type", "kind", "message", "outcome", "ino"]);
+    assert.deepEqual(Object.keys(documents[2]), [
+      ...["type", "inodes", "entries", "objects", "bytes", "findings", "undecided"],
+      ...["uncomparedCounters", "failedOsts"],
+    ]);
     const repaired = await fsck("--repair");
     assert.equal(repaired.code, 0, repaired.stdout + repaired.stderr);
     assert.match(repaired.stdout, /^entry-without-inode: "ghost" in directory 1 .*: repaired$/m);
