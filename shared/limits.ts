@@ -349,6 +349,8 @@ export const limits = {
   checkPageEntries: 4096,
   /** Inodes and entries that a check looks into together, when they did not fit on the way. */
   checkSuspectsMax: 100_000,
+  /** And of these in all, at some 50 bytes each; the rest is left undecided. */
+  checkAllSuspectsMax: 4_000_000,
   /** How often it looks again at what changes all the time, before it leaves it undecided. */
   checkRoundsMax: 10,
   /** Before it looks again: longer than any clock stands still, which tells changes apart. */

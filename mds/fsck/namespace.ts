@@ -1,6 +1,7 @@
 // The check of the tree, in two passes over sorted keys: all entries, then all inodes. What does not
 // fit on the way is only suspected, for the tree changes meanwhile; suspects.ts looks again.
 
+import { limits } from "../../shared/limits.ts";
 import { rootInode } from "../../shared/model.ts";
 import { type Key, keyToText, type KeyValue } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
@@ -29,13 +30,36 @@ import { type Entry, inodeProblem, isEntry, linksProblem } from "./rules.ts";
 export class Tree {
   readonly links = new LinkTable();
   /** Inodes that do not have the entries that they should have, as far as the passes saw. */
-  readonly suspectInodes = new Set<number>();
+  readonly #suspectInodes = new Set<number>();
   /** Directories whose counters, or whose existence, do not fit to their entries. */
-  readonly suspectDirectories = new Set<number>();
+  readonly #suspectDirectories = new Set<number>();
   inodes = 0;
   entries = 0;
   /** Entries that nobody can read: which inodes they lead to is not known. */
   unreadableEntries = 0;
+  /** Suspects that there was no room for; another check finds them when these are repaired. */
+  suspectsLeftOut = 0;
+
+  get suspectInodes(): ReadonlySet<number> {
+    return this.#suspectInodes;
+  }
+
+  get suspectDirectories(): ReadonlySet<number> {
+    return this.#suspectDirectories;
+  }
+
+  addSuspectInode(ino: number): void {
+    this.#add(this.#suspectInodes, ino);
+  }
+
+  addSuspectDirectory(ino: number): void {
+    this.#add(this.#suspectDirectories, ino);
+  }
+
+  #add(suspects: Set<number>, ino: number): void {
+    if (suspects.size < limits.checkAllSuspectsMax) suspects.add(ino);
+    else if (!suspects.has(ino)) this.suspectsLeftOut++;
+  }
 }
 
 export type InodeVisitor = (inode: Inode, value: Uint8Array) => Promise<void>;
@@ -132,8 +156,8 @@ class EntryPass {
     for (const [index, ino] of inos.entries()) {
       const inode = inodeIn(values[index]);
       const entry = toLookUp.get(ino);
-      if (inode?.type !== "directory") this.#tree.suspectDirectories.add(ino);
-      if (entry && inode?.parent !== entry.parent) this.#tree.suspectInodes.add(ino);
+      if (inode?.type !== "directory") this.#tree.addSuspectDirectory(ino);
+      if (entry && inode?.parent !== entry.parent) this.#tree.addSuspectInode(ino);
     }
   }
 
@@ -145,7 +169,7 @@ class EntryPass {
     const { ino, subdirectories } = directory;
     if (this.#counter?.ino === ino) return await this.#takeCounter(subdirectories);
     if (subdirectories !== undefined && subdirectories > 0) {
-      this.#tree.suspectDirectories.add(ino);
+      this.#tree.addSuspectDirectory(ino);
     }
   }
 
@@ -153,7 +177,7 @@ class EntryPass {
   async #takeCounter(subdirectories: number | undefined): Promise<void> {
     const { ino, count } = this.#counter!;
     const fits = subdirectories === undefined || count === subdirectories;
-    if (!fits) this.#tree.suspectDirectories.add(ino);
+    if (!fits) this.#tree.addSuspectDirectory(ino);
     await this.#nextCounter();
   }
 
@@ -190,7 +214,7 @@ async function readOwners(context: CheckContext, tree: Tree): Promise<void> {
         const pair = page[index]!;
         const problem = ownedProblem(kind, ino, pair.value);
         if (problem) await addUnreadable(context, "what a directory has", pair.key, problem);
-        else if (inodeIn(value)?.type !== "directory") tree.suspectDirectories.add(ino!);
+        else if (inodeIn(value)?.type !== "directory") tree.addSuspectDirectory(ino!);
       }
     }
   }
@@ -235,8 +259,8 @@ export async function readInodes(
     onProgress({ stage: "inodes", done: tree.inodes, expected: await readInodeCount(context) });
   }
   const [root] = await valuesOf(context, [schema.inode(rootInode)]);
-  if (!root) tree.suspectInodes.add(rootInode);
-  for (const ino of tree.links.namedOnly()) tree.suspectInodes.add(ino);
+  if (!root) tree.addSuspectInode(rootInode);
+  for (const ino of tree.links.namedOnly()) tree.addSuspectInode(ino);
 }
 
 interface ReadInode {
@@ -265,7 +289,7 @@ async function addInode(
     await context.report.add({ kind: "number-not-handed-out", ino, message }, repair);
   }
   const problemOfLinks = linksProblem(inode, tree.links.entriesOf(ino));
-  if (problemOfLinks || tree.links.hasOtherType(ino, inode.type)) tree.suspectInodes.add(ino);
+  if (problemOfLinks || tree.links.hasOtherType(ino, inode.type)) tree.addSuspectInode(ino);
   if (inode.type === "directory") await checkLoop(context, inode);
   if (inode.type === "file") await visit(inode, value);
 }

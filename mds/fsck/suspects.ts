@@ -41,6 +41,7 @@ const namesUnknown = "there are entries that nobody can read, which may be names
 
 export async function checkSuspectInodes(context: CheckContext, tree: Tree): Promise<LostFiles> {
   const lostFiles: LostFiles = new Map();
+  context.report.addUndecided(tree.suspectsLeftOut);
   const suspects = [...tree.suspectInodes];
   for (let start = 0; start < suspects.length; start += limits.checkSuspectsMax) {
     const some = suspects.slice(start, start + limits.checkSuspectsMax);
