@@ -357,8 +357,11 @@ export const limits = {
   checkPauseMs: 50,
   /** How often it finds an object too long before it says so. */
   checkLooks: 3,
-  /** An OST has told its usage by then: its workers tell each other, it is probed, each mgs reads. */
-  checkUsageDelayMs: 4_000,
+  /**
+   * An OST has told its usage by then, or is down: also where the mgs that probes has just died, or
+   * is cut off, and another one takes over.
+   */
+  checkUsageDelayMs: 30_000,
   /** What is read in one transaction to be compared is read within this, or not at all. */
   checkTransactionMs: 4_000,
   /** And in so many pages: an engine keeps what a transaction has read. */
@@ -470,6 +473,10 @@ assert(
 assert(
   limits.checkPatienceMs > limits.sessionLeaseMs + limits.leaseMs + 2 * limits.collectIntervalMs,
   "a check must wait until a new collector has ended what it found",
+);
+assert(
+  limits.checkUsageDelayMs > 2 * (limits.leaseMs + limits.stepAsideMs),
+  "a check must not take what an OST said long ago for what it says",
 );
 assert(
   limits.storeCopyBatchBytes + limits.valueBytesMax + limits.keyBytesMax <
