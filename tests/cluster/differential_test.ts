@@ -43,6 +43,7 @@ Deno.test("the model file system does what Linux does", async () => {
   const property = fc.asyncProperty(sequences, async (sequence) => {
     const root = await Deno.makeTempDir({ prefix: "rustre-differential-" });
     try {
+      await Deno.chmod(root, 0o755);
       const [model, local] = [new ModelFileSystem(), new LocalSubject(root)];
       for (const operation of sequence) {
         const [ours, theirs] = [await model.perform(operation), await local.perform(operation)];

@@ -58,7 +58,13 @@ export interface Subject {
 /** `escaping`: links may be absolute or hold "..", which a directory of a local tree cannot hold in. */
 export function operations(options: { escaping: boolean }): fc.Arbitrary<SimpleOperation> {
   const name = fc.constantFrom("a", "b", "c", "ä ü");
-  const path = fc.array(name, { minLength: 1, maxLength: 4 }).map((names) => `/${names.join("/")}`);
+  // Mostly short ones: what is deep is mostly in no directory.
+  const pathUpTo = (maxLength: number) =>
+    fc.array(name, { minLength: 1, maxLength, size: "max" }).map((names) => `/${names.join("/")}`);
+  const path = fc.oneof(
+    { weight: 3, arbitrary: pathUpTo(2) },
+    { weight: 1, arbitrary: pathUpTo(4) },
+  );
   const odd = fc.tuple(path, fc.constantFrom("", "", "/", "/.", "/..", "//b")).map(([start, end]) =>
     start + (end === "/.." && !options.escaping ? "" : end)
   );
