@@ -64,6 +64,8 @@ function report(error: unknown, signal: AbortSignal): number {
   // The parser has said what it had to say.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (signal.aborted) return exitInterrupted;
+  // What failed first; that the cleaning up failed too mostly follows from it.
+  if (error instanceof SuppressedError) return report(error.suppressed, signal);
   if (error instanceof UsageError) return fail(error.message, 2);
   if (isRustreError(error)) return fail(error.message, 1);
   // Whoever read our results has read enough, as `head` does.

@@ -4,7 +4,7 @@
 // store, which should be a scratch one, only what depends on it is measured.
 
 import { parseArgs } from "node:util";
-import { failover } from "./failover.ts";
+import { highAvailability } from "./ha.ts";
 import type { Options } from "./harness.ts";
 import { io } from "./io.ts";
 import { metadata } from "./meta.ts";
@@ -12,7 +12,7 @@ import { metadata } from "./meta.ts";
 const benchmarks: Record<string, (options: Options) => Promise<boolean>> = {
   meta: metadata,
   io,
-  failover,
+  ha: highAvailability,
 };
 
 const { values: flags, positionals } = parseArgs({

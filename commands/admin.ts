@@ -19,7 +19,10 @@ function fsckCommand(context: ProgramContext): Command {
         .makeOptionMandatory(),
     )
     .option("--repair", "repair what can be repaired without losing anything")
-    .option("--delete-orphans", "with --repair, destroy objects of which nobody knows the file")
+    .option(
+      "--delete-orphans",
+      "with --repair, destroy objects and bytes of which nobody knows the file",
+    )
     .option("--no-objects", "check the store alone, without any server")
     .action(async (flags: FsckFlags, command: Command) => {
       const { runFsck } = await import("./admin_fsck.ts");

@@ -60,11 +60,13 @@ export async function runFsck(
 }
 
 /** A store that is not there is not made. */
-export async function openExisting(
-  { environment }: ProgramContext,
-  url: string,
-): Promise<Store> {
+export async function openExisting(context: ProgramContext, url: string): Promise<Store> {
   if (url.startsWith("sqlite:")) await requireFile(url, url.slice("sqlite:".length));
+  return await openStoreAt(context, url);
+}
+
+/** A URL that is none is a fault of whoever gave it. */
+export async function openStoreAt({ environment }: ProgramContext, url: string): Promise<Store> {
   const { openStore } = await import("../shared/store/open.ts");
   try {
     return await openStore(url, environment.clock);

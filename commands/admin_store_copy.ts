@@ -2,12 +2,9 @@
 
 import { formatBytes } from "../client/cli/format.ts";
 import { Output } from "../client/cli/output.ts";
-import { codecs, MgsSchema, storeFormat } from "../mgs/schema.ts";
-import { type Globals, UsageError } from "../shared/command_line.ts";
-import { isRustreError, RustreError } from "../shared/errors.ts";
+import type { Globals } from "../shared/command_line.ts";
 import type { CopyProgress, CopySummary } from "../shared/store/copy.ts";
-import type { ReadTransaction } from "../shared/store/store.ts";
-import { openExisting } from "./admin_fsck.ts";
+import { openExisting, openStoreAt } from "./admin_fsck.ts";
 import type { ProgramContext } from "./context.ts";
 import { StatusLine } from "./status_line.ts";
 
@@ -21,44 +18,18 @@ export async function runStoreCopy(
   await using opened = new AsyncDisposableStack();
   const source = await openExisting(context, from);
   opened.defer(() => source.close());
-  const target = await openTarget(context, to);
+  const target = await openStoreAt(context, to);
   opened.defer(() => target.close());
   using line = new StatusLine(environment.clock);
   const output = new Output(Deno.stdout);
   const summary = await copyStore({
     ...{ environment, from: source, to: target, clusterName, signal },
-    checkSource: (transaction) => requireFormat(transaction, clusterName, from),
     onProgress: (progress) => line.show(formatProgress(progress, line.passedMs)),
   });
   line.clear();
   if (json) await output.json({ type: "summary", from, to, clusterName, ...summary });
   else await output.line(formatSummary(summary, to));
   await output.flush();
-}
-
-async function openTarget({ environment }: ProgramContext, url: string) {
-  const { openStore } = await import("../shared/store/open.ts");
-  try {
-    return await openStore(url, environment.clock);
-  } catch (error) {
-    if (isRustreError(error, "EINVAL")) throw new UsageError(error.message, { cause: error });
-    throw error;
-  }
-}
-
-async function requireFormat(
-  transaction: ReadTransaction,
-  clusterName: string,
-  url: string,
-): Promise<void> {
-  const value = await transaction.get(new MgsSchema(clusterName).format);
-  const number = value === undefined ? "no format number" : codecs.format.decode(value);
-  if (number === storeFormat) return;
-  throw new RustreError(
-    "STORE_FORMAT",
-    `Cannot copy the store "${url}": it has format ${number}, and this version of rustre copies ` +
-      `format ${storeFormat}`,
-  );
 }
 
 function formatProgress({ stage, pairs, bytes }: CopyProgress, passedMs: number): string {

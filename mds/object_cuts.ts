@@ -12,7 +12,7 @@ import {
   targetsOfObject,
 } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
-import type { ClusterMap, Layout, Target } from "../shared/model.ts";
+import type { ClusterMap, Layout, ObjectId, Target } from "../shared/model.ts";
 import type { ossService } from "../shared/protocol/oss.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
 import type { Inode } from "./schema.ts";
@@ -64,13 +64,14 @@ export class ObjectCuts {
       const from = { epoch, object: objectId(ino, nextSeq) };
       const { objects } = await this.#call(this.#map, index, "listInode", from);
       for (const { object, lengthBytes } of objects) {
-        const { seq } = parseObjectId(object);
+        const seq = seqOf(ino, object);
+        if (seq < nextSeq) throw notAsked(index, object);
         const rightBytes = objectLengthBytes(layout, seq, dataEndBytes);
         if (lengthBytes > rightBytes) await this.#cutReplicas(seq, rightBytes);
       }
       const last = objects.at(-1);
       if (!last || objects.length < limits.objectsPerListMax) return;
-      nextSeq = parseObjectId(last.object).seq + 1;
+      nextSeq = seqOf(ino, last.object) + 1;
     }
   }
 
@@ -98,6 +99,17 @@ export class ObjectCuts {
       if (!isRustreError(error, "DATA_MISSING")) throw error;
     }
   }
+}
+
+/** Below every number of an object where it is not one of the inode: an OST may answer anything. */
+function seqOf(ino: number, object: ObjectId): number {
+  return object.startsWith(objectId(ino, 0).slice(0, 17)) ? parseObjectId(object).seq : -1;
+}
+
+function notAsked(index: number, object: ObjectId): RustreError {
+  const message =
+    `Cannot cut objects on OST ${index}: it lists "${object}", which was not asked for`;
+  return new RustreError("BAD_FRAME", message);
 }
 
 export function upTarget(map: ClusterMap, index: number): Target {

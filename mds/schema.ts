@@ -15,7 +15,8 @@
 //   truncate/{ino:016x}                         objects are still to be cut to the inode's data end
 //   gc/{target:08x}/{ino:016x}                  the OST is to destroy the inode's objects
 //
-// {cluster}/lease/collector is the lease of the mds that collects.
+// {cluster}/lease/collector is the lease of the mds that collects, {cluster}/lease/fsck that of a
+// check that repairs.
 //
 // A directory's links and times have keys of their own so that creates in one directory
 // do not conflict with each other: they add to or overwrite these without reading them, and only
@@ -312,12 +313,14 @@ export type KeyKind =
 export class Schema {
   readonly #prefix: Key;
   readonly collectorLease: Key;
+  readonly fsckLease: Key;
   readonly nextIno: Key;
   readonly inodeCount: Key;
 
   constructor(clusterName: string) {
     this.#prefix = `${textToKey(clusterName)}/mds_meta/`;
     this.collectorLease = `${textToKey(clusterName)}/lease/collector`;
+    this.fsckLease = `${textToKey(clusterName)}/lease/fsck`;
     this.nextIno = `${this.#prefix}next_ino`;
     this.inodeCount = `${this.#prefix}inodes`;
   }

@@ -1,7 +1,7 @@
 // Bounds how long something may wait, by a signal. Signals that live long are listened to and left
 // again: AbortSignal.any would keep a reference in them for each wait.
 
-import type { Clock } from "./environment.ts";
+import { type Clock, sleep } from "./environment.ts";
 import { RustreError } from "./errors.ts";
 
 /**
@@ -45,4 +45,10 @@ export function interrupted(signal: AbortSignal, what?: string): RustreError {
   if (signal.reason instanceof RustreError) return signal.reason;
   const message = what === undefined ? "Interrupted" : `Interrupted ${what}`;
   return new RustreError("INTERRUPTED", message, { cause: signal.reason });
+}
+
+/** Sleeps; rejects as {@link interrupted} when the signal fires. */
+export async function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  const sleeping = sleep(clock, delayMs, signal);
+  await (signal ? withSignal(sleeping, signal) : sleeping);
 }

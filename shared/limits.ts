@@ -349,10 +349,19 @@ export const limits = {
   checkPageEntries: 4096,
   /** Inodes and entries that a check looks into together, when they did not fit on the way. */
   checkSuspectsMax: 100_000,
+  /** And of these in all, at some 50 bytes each; the rest is left undecided. */
+  checkAllSuspectsMax: 4_000_000,
   /** How often it looks again at what changes all the time, before it leaves it undecided. */
   checkRoundsMax: 10,
   /** Before it looks again: longer than any clock stands still, which tells changes apart. */
   checkPauseMs: 50,
+  /** How often it finds an object too long before it says so. */
+  checkLooks: 3,
+  /**
+   * An OST has told its usage by then, or is down: also where the mgs that probes has just died, or
+   * is cut off, and another one takes over.
+   */
+  checkUsageDelayMs: 30_000,
   /** What is read in one transaction to be compared is read within this, or not at all. */
   checkTransactionMs: 4_000,
   /** And in so many pages: an engine keeps what a transaction has read. */
@@ -364,6 +373,8 @@ export const limits = {
    * lease for a session's lease.
    */
   checkPatienceMs: 60_000,
+  /** And this long at the most, as long as it sees that some of it is done. */
+  checkProgressMs: 3_600_000,
   /** An expired session that is so much older than its lease has been forgotten by all. */
   checkSessionSlackMs: 300_000,
   /** Inode numbers that a repair leaves out: 256 mds, or workers of them, may have taken a range. */
@@ -462,6 +473,10 @@ assert(
 assert(
   limits.checkPatienceMs > limits.sessionLeaseMs + limits.leaseMs + 2 * limits.collectIntervalMs,
   "a check must wait until a new collector has ended what it found",
+);
+assert(
+  limits.checkUsageDelayMs > 2 * (limits.leaseMs + limits.stepAsideMs),
+  "a check must not take what an OST said long ago for what it says",
 );
 assert(
   limits.storeCopyBatchBytes + limits.valueBytesMax + limits.keyBytesMax <

@@ -7,6 +7,7 @@ import type { Layout } from "../../shared/model.ts";
 import { type KeyRange, type KeyValue, prefixRange } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
 import { type CheckContext, inodeIn, pause, sameBytes, valuesOf } from "./reading.ts";
+import type { Targets } from "./targets.ts";
 import type { DueWork } from "./work_under_way.ts";
 
 const hint = "see in the log of the mds that collects why it does not go on";
@@ -19,13 +20,34 @@ export async function waitForDueWork(
 ): Promise<void> {
   const waiting = new Waiting(context, due, wasUp);
   const { clock } = context.environment;
-  const endMs = clock.monotonicMs() + limits.checkPatienceMs;
   await waiting.begin();
-  while (!waiting.isEmpty && clock.monotonicMs() < endMs) {
+  const startMs = clock.monotonicMs();
+  let progressMs = startMs;
+  while (waiting.size > 0 && clock.monotonicMs() < progressMs + limits.checkPatienceMs) {
+    // Somebody works on it, and has much to do.
+    if (clock.monotonicMs() >= startMs + limits.checkProgressMs) {
+      return context.report.addUndecided(waiting.size);
+    }
     await pause(context, limits.collectIntervalMs);
+    const before = waiting.size;
     await waiting.look();
+    if (waiting.size < before) progressMs = clock.monotonicMs();
   }
   await waiting.tell();
+}
+
+/** Nobody ever destroys what is on an OST that the cluster does not have. */
+export async function checkGarbageTargets(
+  { report }: CheckContext,
+  targets: Targets,
+  { garbage }: DueWork,
+): Promise<void> {
+  for (const targetIndex of garbage) {
+    if (await targets.isKnown(targetIndex)) continue;
+    const message = `objects of removed files wait to be destroyed on OST ${targetIndex}, which ` +
+      "the cluster does not have";
+    await report.add({ kind: "unknown-target", targetIndex, message }, "start that OST");
+  }
 }
 
 class Waiting {
@@ -51,8 +73,8 @@ class Waiting {
     this.#targets = due.garbage;
   }
 
-  get isEmpty(): boolean {
-    return this.#sessions.size + this.#cuts.size + this.#garbage.size === 0;
+  get size(): number {
+    return this.#sessions.size + this.#cuts.size + this.#garbage.size;
   }
 
   async begin(): Promise<void> {

@@ -31,10 +31,13 @@ export const findingKinds = [
   "cut-outlived",
   "garbage-outlived",
   // Objects.
+  "unknown-target",
   "missing-object",
   "short-object",
+  "long-object",
   "orphan-object",
   "astray-object",
+  "wrong-usage",
 ] as const;
 
 export type FindingKind = typeof findingKinds[number];

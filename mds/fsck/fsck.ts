@@ -9,15 +9,17 @@ import { RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Logger } from "../../shared/logging.ts";
 import { RpcClient } from "../../shared/rpc/client.ts";
-import { readClusterId } from "../../shared/store/cluster_id.ts";
+import { requireCluster } from "../../shared/store/cluster_id.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
 import { Schema } from "../schema.ts";
-import { waitForDueWork } from "./due_work.ts";
+import { checkGarbageTargets, waitForDueWork } from "./due_work.ts";
 import { type FindingOutcome, Report, type ReportedFinding } from "./findings.ts";
 import { readEntries, readInodes, Tree } from "./namespace.ts";
-import { ListedObjects, RequiredObjects } from "./objects.ts";
+import { ListedObjects } from "./listed_objects.ts";
 import type { CheckContext, CheckProgress } from "./reading.ts";
+import { heldLease } from "./repair_lease.ts";
+import { RequiredObjects } from "./required_objects.ts";
 import {
   addLostFiles,
   checkInodeCount,
@@ -71,25 +73,21 @@ export interface FsckSummary {
 
 export async function fsck(options: FsckOptions): Promise<FsckSummary> {
   const { environment, store, clusterName, signal, onFinding, onProgress } = options;
-  const report = new Report({ repair: options.repair, onFinding });
-  const context: CheckContext = {
-    ...{ store, environment, report, signal },
-    schema: new Schema(clusterName),
-    onProgress: onProgress ?? (() => {}),
-    deleteOrphans: options.deleteOrphans ?? false,
-    pageEntries: options.pageEntries ?? limits.checkPageEntries,
-  };
-  const clusterId = await readOnly(context, (transaction) => {
-    return readClusterId(transaction, clusterName);
-  });
-  if (clusterId === undefined) {
-    throw new RustreError(
-      "WRONG_CLUSTER",
-      `Cannot check the store "${store.url}": it has no cluster "${clusterName}"`,
-    );
-  }
+  const schema = new Schema(clusterName);
+  const clusterId = await readOnly(
+    { environment, store },
+    (transaction) => requireCluster(transaction, clusterName, { url: store.url, what: "check" }),
+  );
   await using opened = new AsyncDisposableStack();
   const targets = options.mgs && await openTargets(options, options.mgs, clusterId, opened);
+  const context: CheckContext = {
+    ...{ store, environment, signal, schema },
+    report: new Report({ repair: options.repair, onFinding }),
+    onProgress: onProgress ?? (() => {}),
+    deleteOrphans: options.deleteOrphans ?? false,
+    lease: options.repair ? await heldLease(options, schema.fsckLease, opened) : undefined,
+    pageEntries: options.pageEntries ?? limits.checkPageEntries,
+  };
   return await check(context, targets);
 }
 
@@ -123,6 +121,7 @@ async function check(context: CheckContext, targets: Targets | undefined): Promi
   const due = await checkWorkUnderWay(context);
   let totals = { objects: 0, bytes: 0 };
   if (targets) {
+    await checkGarbageTargets(context, targets, due);
     const watched = new Set(lostFiles.keys());
     const listed = new ListedObjects(context, { targets, tree, watched });
     await listed.check();

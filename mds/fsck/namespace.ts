@@ -10,7 +10,6 @@ import {
   decodeChild,
   decodeDirectoryTimes,
   decodeInode,
-  decodeNumber,
   type Inode,
 } from "../schema.ts";
 import { LinkTable } from "./link_table.ts";
@@ -18,25 +17,49 @@ import {
   type CheckContext,
   counterIn,
   inodeIn,
+  nextInoIn,
   pagesOf,
   parseIno,
   tryDecode,
   valuesOf,
 } from "./reading.ts";
-import { raiseNextIno } from "./repairs.ts";
-import { type Entry, expectedEntries, inodeProblem } from "./rules.ts";
+import { liesBelow, raiseNextIno } from "./repairs.ts";
+import { type Entry, inodeProblem, isEntry, linksProblem } from "./rules.ts";
 
 /** What the two passes leave to be looked into, and what they have counted. */
 export class Tree {
   readonly links = new LinkTable();
   /** Inodes that do not have the entries that they should have, as far as the passes saw. */
-  readonly suspectInodes = new Set<number>();
+  readonly #suspectInodes = new Set<number>();
   /** Directories whose counters, or whose existence, do not fit to their entries. */
-  readonly suspectDirectories = new Set<number>();
+  readonly #suspectDirectories = new Set<number>();
   inodes = 0;
   entries = 0;
   /** Entries that nobody can read: which inodes they lead to is not known. */
   unreadableEntries = 0;
+  /** Suspects that there was no room for; another check finds them when these are repaired. */
+  suspectsLeftOut = 0;
+
+  get suspectInodes(): ReadonlySet<number> {
+    return this.#suspectInodes;
+  }
+
+  get suspectDirectories(): ReadonlySet<number> {
+    return this.#suspectDirectories;
+  }
+
+  addSuspectInode(ino: number): void {
+    this.#add(this.#suspectInodes, ino);
+  }
+
+  addSuspectDirectory(ino: number): void {
+    this.#add(this.#suspectDirectories, ino);
+  }
+
+  #add(suspects: Set<number>, ino: number): void {
+    if (suspects.size < limits.checkAllSuspectsMax) suspects.add(ino);
+    else if (!suspects.has(ino)) this.suspectsLeftOut++;
+  }
 }
 
 export type InodeVisitor = (inode: Inode, value: Uint8Array) => Promise<void>;
@@ -56,9 +79,8 @@ export function entryOf(
   const rest = key.slice(schema.allOf("children").begin.length);
   const parent = parseIno(rest.slice(0, 16));
   const name = nameOf(rest.slice(17));
-  if (parent === undefined || rest[16] !== "/" || name === undefined) {
-    return { parent, problem: "no entry has such a key" };
-  }
+  const isKey = parent !== undefined && rest[16] === "/" && name !== undefined;
+  if (!isKey || !isEntry({ parent, name })) return { parent, problem: "no entry has such a key" };
   const decoded = tryDecode(decodeChild, value);
   if ("problem" in decoded) return { parent, problem: decoded.problem };
   const { ino, type }: Child = decoded.content;
@@ -67,7 +89,6 @@ export function entryOf(
 }
 
 function nameOf(key: Key): string | undefined {
-  if (key === "") return undefined;
   try {
     return keyToText(key);
   } catch {
@@ -135,8 +156,8 @@ class EntryPass {
     for (const [index, ino] of inos.entries()) {
       const inode = inodeIn(values[index]);
       const entry = toLookUp.get(ino);
-      if (inode?.type !== "directory") this.#tree.suspectDirectories.add(ino);
-      if (entry && inode?.parent !== entry.parent) this.#tree.suspectInodes.add(ino);
+      if (inode?.type !== "directory") this.#tree.addSuspectDirectory(ino);
+      if (entry && inode?.parent !== entry.parent) this.#tree.addSuspectInode(ino);
     }
   }
 
@@ -148,7 +169,7 @@ class EntryPass {
     const { ino, subdirectories } = directory;
     if (this.#counter?.ino === ino) return await this.#takeCounter(subdirectories);
     if (subdirectories !== undefined && subdirectories > 0) {
-      this.#tree.suspectDirectories.add(ino);
+      this.#tree.addSuspectDirectory(ino);
     }
   }
 
@@ -156,7 +177,7 @@ class EntryPass {
   async #takeCounter(subdirectories: number | undefined): Promise<void> {
     const { ino, count } = this.#counter!;
     const fits = subdirectories === undefined || count === subdirectories;
-    if (!fits) this.#tree.suspectDirectories.add(ino);
+    if (!fits) this.#tree.addSuspectDirectory(ino);
     await this.#nextCounter();
   }
 
@@ -193,7 +214,7 @@ async function readOwners(context: CheckContext, tree: Tree): Promise<void> {
         const pair = page[index]!;
         const problem = ownedProblem(kind, ino, pair.value);
         if (problem) await addUnreadable(context, "what a directory has", pair.key, problem);
-        else if (inodeIn(value)?.type !== "directory") tree.suspectDirectories.add(ino!);
+        else if (inodeIn(value)?.type !== "directory") tree.addSuspectDirectory(ino!);
       }
     }
   }
@@ -238,8 +259,8 @@ export async function readInodes(
     onProgress({ stage: "inodes", done: tree.inodes, expected: await readInodeCount(context) });
   }
   const [root] = await valuesOf(context, [schema.inode(rootInode)]);
-  if (!root) tree.suspectInodes.add(rootInode);
-  for (const ino of tree.links.namedOnly()) tree.suspectInodes.add(ino);
+  if (!root) tree.addSuspectInode(rootInode);
+  for (const ino of tree.links.namedOnly()) tree.addSuspectInode(ino);
 }
 
 interface ReadInode {
@@ -267,17 +288,15 @@ async function addInode(
     const repair = () => raiseNextIno(context, ino);
     await context.report.add({ kind: "number-not-handed-out", ino, message }, repair);
   }
-  const entries = tree.links.entriesOf(ino);
-  const fits = entries === expectedEntries(inode) && !tree.links.hasOtherType(ino, inode.type);
-  if (!fits) tree.suspectInodes.add(ino);
+  const problemOfLinks = linksProblem(inode, tree.links.entriesOf(ino));
+  if (problemOfLinks || tree.links.hasOtherType(ino, inode.type)) tree.addSuspectInode(ino);
   if (inode.type === "directory") await checkLoop(context, inode);
   if (inode.type === "file") await visit(inode, value);
 }
 
-export async function readNextIno({ schema, ...context }: CheckContext): Promise<number> {
-  const [value] = await valuesOf({ schema, ...context }, [schema.nextIno]);
-  const decoded = value && tryDecode(decodeNumber, value);
-  return decoded && "content" in decoded ? decoded.content : rootInode + 1;
+export async function readNextIno(context: CheckContext): Promise<number> {
+  const [value] = await valuesOf(context, [context.schema.nextIno]);
+  return nextInoIn(value);
 }
 
 async function readInodeCount(context: CheckContext): Promise<number> {
@@ -294,18 +313,10 @@ async function readInodeCount(context: CheckContext): Promise<number> {
  */
 async function checkLoop(context: CheckContext, { ino, parent }: Inode): Promise<void> {
   if (ino === rootInode || parent === undefined || parent < ino) return;
-  const isLoop = await readOnly(context, async (transaction) => {
-    let above = parent;
-    for (let depth = 0; depth < limits.directoryDepthMax; depth++) {
-      if (above === ino) return true;
-      if (above === rootInode) return false;
-      const value = await transaction.get(context.schema.inode(above), { snapshot: true });
-      const next = inodeIn(value)?.parent;
-      if (next === undefined) return false;
-      above = next;
-    }
-    return false;
-  });
+  const isLoop = await readOnly(
+    context,
+    (transaction) => liesBelow(transaction, context, parent, ino),
+  );
   if (!isLoop) return;
   const message = `directory ${ino} is in directory ${parent}, which lies below it: no path ` +
     "leads there";

@@ -1,10 +1,11 @@
 // How a check reads a store that is in use: page by page in transactions of their own, and what is to
 // be compared in one transaction, which sees one moment.
 
-import { sleep } from "../../shared/environment.ts";
-import { messageOf } from "../../shared/errors.ts";
+import { createHash } from "node:crypto";
+import { messageOf, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import { interrupted } from "../../shared/deadline.ts";
+import { rootInode } from "../../shared/model.ts";
+import { interrupted, pause as pauseFor } from "../../shared/deadline.ts";
 import {
   type Key,
   keyAfter,
@@ -12,9 +13,9 @@ import {
   type KeyValue,
   type ReadTransaction,
 } from "../../shared/store/store.ts";
+import type { Lease } from "../../shared/store/lease.ts";
 import { readOnly, type TransactionContext } from "../../shared/store/transact.ts";
-import { decodeCounter, type Inode, type Schema } from "../schema.ts";
-import { decodeInode } from "../schema.ts";
+import { decodeCounter, decodeInode, decodeNumber, type Inode, type Schema } from "../schema.ts";
 import type { Report } from "./findings.ts";
 
 /** How far a check has come. `done` counts what `stage` says. */
@@ -31,6 +32,8 @@ export interface CheckContext extends TransactionContext {
   readonly onProgress: (progress: CheckProgress) => void;
   /** Whether a repair may destroy objects of which nobody knows the file. */
   readonly deleteOrphans: boolean;
+  /** Under which repairs are made; nothing where none are. */
+  readonly lease: Lease | undefined;
   /** Keys that are read at a time. */
   readonly pageEntries: number;
 }
@@ -39,9 +42,8 @@ export function checkSignal({ signal }: CheckContext): void {
   if (signal?.aborted) throw interrupted(signal);
 }
 
-export async function pause(context: CheckContext, delayMs: number): Promise<void> {
-  checkSignal(context);
-  await sleep(context.environment.clock, delayMs, context.signal);
+export function pause({ environment, signal }: CheckContext, delayMs: number): Promise<void> {
+  return pauseFor(environment.clock, delayMs, signal);
 }
 
 /** The pairs of a range in pages that are not empty, each of its own moment. */
@@ -101,6 +103,20 @@ export function inodeIn(value: Uint8Array | undefined): Inode | undefined {
   return "content" in decoded ? decoded.content : undefined;
 }
 
+/** As decodeNumber, of what has to be a whole number. */
+export function decodeCount(value: Uint8Array): number {
+  const number: unknown = decodeNumber(value);
+  if (Number.isSafeInteger(number) && (number as number) >= 0) return number as number;
+  throw new RustreError("STORE_FORMAT", `it is ${number}`);
+}
+
+/** The next inode number by its record; where nobody can read that, every number may be in use. */
+export function nextInoIn(value: Uint8Array | undefined): number {
+  if (!value) return rootInode + 1;
+  const decoded = tryDecode(decodeCount, value);
+  return "content" in decoded ? decoded.content : limits.inodeMax + 1;
+}
+
 /** The inode number of 16 hexadecimal digits. */
 export function parseIno(digits: string): number | undefined {
   if (!/^[0-9a-f]{16}$/.test(digits)) return undefined;
@@ -117,23 +133,18 @@ export function sameBytes(left: Uint8Array | undefined, right: Uint8Array | unde
 
 export interface CountedRange {
   readonly range: KeyRange;
-  /** Whether a pair counts. */
-  readonly counts: (pair: KeyValue) => boolean;
+  /** Of a pair that counts, what shows that it is still the same one; nothing of others. */
+  readonly identityOf: (pair: KeyValue) => string | undefined;
   readonly counterKey: Key;
+  /** A record that is written whenever what counts changes, if there is one. */
+  readonly witness?: Key;
 }
 
-/**
- * How a counter and what it counts compare. "moment": both are of one moment. "rounds": there is too
- * much to count in one transaction, and several counts differed from the counter, which stood still,
- * by the same number.
- */
+/** A counter and what it counts, at one moment. */
 export interface Comparison {
   readonly counter: number;
   readonly counted: number;
-  readonly of: "moment" | "rounds";
 }
-
-const roundsThatAgree = 3;
 
 /** What is changed while it is counted is counted again so often. */
 const momentTriesMax = 3;
@@ -148,30 +159,21 @@ export async function compareCounter(
     const again = ++tries <= momentTriesMax;
     return again ? countIn(transaction, context, counted) : Promise.resolve(undefined);
   });
-  if (atOnce) return { ...atOnce, of: "moment" };
-  let first: { counter: number; counted: number } | undefined;
-  for (let round = 0; round < roundsThatAgree; round++) {
-    const now = await countInPages(context, counted);
-    if (!now) return "undecided";
-    if (now.counter === now.counted) return { ...now, of: "rounds" };
-    first ??= now;
-    if (now.counter !== first.counter || now.counted !== first.counted) return "undecided";
-  }
-  return first ? { ...first, of: "rounds" } : "undecided";
+  return atOnce ?? await countTwice(context, counted);
 }
 
 /** Nothing where that is too much for one transaction. */
 async function countIn(
   transaction: ReadTransaction,
   { environment: { clock }, pageEntries: limit }: CheckContext,
-  { range, counts, counterKey }: CountedRange,
-): Promise<{ counter: number; counted: number } | undefined> {
+  { range, identityOf, counterKey }: CountedRange,
+): Promise<Comparison | undefined> {
   const endMs = clock.monotonicMs() + limits.checkTransactionMs;
   const counter = await transaction.get(counterKey, { snapshot: true });
   let [counted, pages] = [0, 0];
   for (let { begin, end } = range;;) {
     const page = await transaction.getRange({ begin, end }, { limit, snapshot: true });
-    for (const pair of page) if (counts(pair)) counted++;
+    for (const pair of page) if (identityOf(pair) !== undefined) counted++;
     const last = page.at(-1);
     if (!last || page.length < limit) return { counter: counterIn(counter), counted };
     if (clock.monotonicMs() >= endMs || ++pages >= limits.checkMomentPages) return undefined;
@@ -179,17 +181,45 @@ async function countIn(
   }
 }
 
+/**
+ * Two passes that find the same, and no inode number is used twice: so nothing came or went between
+ * its two readings, and at the moment between the passes there was just what was counted. Where a
+ * thing could go and come back, the witness tells.
+ */
+async function countTwice(
+  context: CheckContext,
+  range: CountedRange,
+): Promise<Comparison | "undecided"> {
+  const { counterKey, witness = counterKey } = range;
+  // The times of changes from now on are others than those of changes before.
+  await pause(context, limits.checkPauseMs);
+  const [before] = await valuesOf(context, [witness]);
+  const first = await countInPages(context, range);
+  const [counter, between] = await valuesOf(context, [counterKey, witness]);
+  const second = await countInPages(context, range);
+  const [after] = await valuesOf(context, [witness]);
+  const isSame = first.sha256 === second.sha256;
+  const isWitnessed = range.witness === undefined ||
+    (sameBytes(before, between) && sameBytes(between, after));
+  if (!isSame || !isWitnessed) return "undecided";
+  return { counter: counterIn(counter), counted: first.counted };
+}
+
 async function countInPages(
   context: CheckContext,
-  { range, counts, counterKey }: CountedRange,
-): Promise<{ counter: number; counted: number } | undefined> {
-  const [before] = await valuesOf(context, [counterKey]);
+  { range, identityOf }: CountedRange,
+): Promise<{ counted: number; sha256: string }> {
+  const hash = createHash("sha256");
   let counted = 0;
   for await (const page of pagesOf(context, range)) {
-    for (const pair of page) if (counts(pair)) counted++;
+    for (const pair of page) {
+      const identity = identityOf(pair);
+      if (identity === undefined) continue;
+      counted++;
+      hash.update(`${identity}\n`);
+    }
   }
-  const [after] = await valuesOf(context, [counterKey]);
-  return sameBytes(before, after) ? { counter: counterIn(after), counted } : undefined;
+  return { counted, sha256: hash.digest("hex") };
 }
 
 /** A counter of another length is told of elsewhere, and not compared with anything. */

@@ -5,20 +5,27 @@ import { nowNs } from "../../shared/environment.ts";
 import { RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { rootInode } from "../../shared/model.ts";
-import type { Key, Transaction } from "../../shared/store/store.ts";
+import type { Key, ReadTransaction, Transaction } from "../../shared/store/store.ts";
 import { transact } from "../../shared/store/transact.ts";
 import {
   decodeChild,
-  decodeNumber,
   encodeChild,
   encodeDirectoryTimes,
   encodeInode,
   encodeNumber,
   encodeSession,
+  endUnknown,
   type Inode,
   present,
 } from "../schema.ts";
-import { type CheckContext, counterIn, inodeIn, sameBytes, tryDecode } from "./reading.ts";
+import {
+  type CheckContext,
+  counterIn,
+  decodeCount,
+  inodeIn,
+  sameBytes,
+  tryDecode,
+} from "./reading.ts";
 import type { Entry } from "./rules.ts";
 
 /** Where inodes go that no name leads to. */
@@ -30,11 +37,15 @@ export interface Evidence {
   readonly value: Uint8Array;
 }
 
+/** Under the lease: of two repairs at once one would take what the other has done for damage. */
 function run(
   context: CheckContext,
   repair: (transaction: Transaction) => Promise<boolean>,
 ): Promise<boolean> {
-  return transact(context, repair);
+  return transact(context, async (transaction) => {
+    await context.lease?.requireHeld(transaction);
+    return await repair(transaction);
+  });
 }
 
 /**
@@ -76,7 +87,7 @@ export function setLinks(
   });
 }
 
-/** The directory says that it is where its one name is. */
+/** The directory says that it is where its one name is, unless that is below itself. */
 export function setParent(
   context: CheckContext,
   evidence: Evidence,
@@ -86,9 +97,28 @@ export function setParent(
   return run(context, async (transaction) => {
     if (!(await holds(transaction, context, evidence, [entry]))) return false;
     const { parent } = entry;
+    if (await liesBelow(transaction, context, parent, inode.ino)) {
+      throw new RustreError("EINVAL", "its one name lies below itself");
+    }
     transaction.set(context.schema.inode(inode.ino), encodeInode({ ...inode, parent }));
     return true;
   });
+}
+
+/** Whether a directory is `above` or one below it. */
+export async function liesBelow(
+  transaction: ReadTransaction,
+  { schema }: CheckContext,
+  directory: number,
+  above: number,
+): Promise<boolean> {
+  let current: number | undefined = directory;
+  for (let depth = 0; depth < limits.directoryDepthMax; depth++) {
+    if (current === above) return true;
+    if (current === undefined || current === rootInode) return false;
+    current = inodeIn(await transaction.get(schema.inode(current), { snapshot: true }))?.parent;
+  }
+  return false;
 }
 
 /** The entry says what the inode is, and is counted as that. */
@@ -175,7 +205,10 @@ async function lostAndFoundDirectory(
     throw new RustreError("ENOTDIR", `Cannot use "/${lostAndFound}": it is no directory`);
   }
   const next = await transaction.get(schema.nextIno);
-  const ino = next ? decodeNumber(next) : rootInode + 1;
+  const ino = next ? decodeCount(next) : rootInode + 1;
+  if (await transaction.get(schema.inode(ino))) {
+    throw new RustreError("EAGAIN", `number ${ino} is not free; check again`);
+  }
   transaction.set(schema.nextIno, encodeNumber(ino + 1));
   addDirectory(transaction, context, ino, rootInode);
   transaction.set(key, encodeChild({ ino, type: "directory" }));
@@ -223,11 +256,13 @@ export function correctCounter(
   });
 }
 
-/** What belongs to a directory goes where that is none. */
+/** What belongs to a directory goes where that is none. One that nobody can read may be one. */
 export function forgetDirectory(context: CheckContext, ino: number): Promise<boolean> {
   const { schema } = context;
   return run(context, async (transaction) => {
-    if (inodeIn(await transaction.get(schema.inode(ino)))?.type === "directory") return false;
+    const value = await transaction.get(schema.inode(ino));
+    const type = inodeIn(value)?.type;
+    if (value && (type === undefined || type === "directory")) return false;
     transaction.delete(schema.directoryLinks(ino));
     transaction.delete(schema.directoryTimes(ino));
     return true;
@@ -242,7 +277,7 @@ export function raiseNextIno(context: CheckContext, ino: number): Promise<boolea
   const { schema } = context;
   return run(context, async (transaction) => {
     const next = await transaction.get(schema.nextIno);
-    if (next && decodeNumber(next) > ino) return true;
+    if (next && decodeCount(next) > ino) return true;
     transaction.set(schema.nextIno, encodeNumber(ino + 1 + limits.checkNumbersSkipped));
     return true;
   });
@@ -260,12 +295,15 @@ export function endLostSession(context: CheckContext, clientId: string): Promise
   });
 }
 
-/** One of two keys that come and go together goes where the other one is missing. */
-export function removeHalf(context: CheckContext, half: Key, other: Key): Promise<boolean> {
+/**
+ * Of two keys that come and go together the missing one is made again. The client may be writing:
+ * without either it could not commit that. The end of its session removes both.
+ */
+export function completeHalf(context: CheckContext, half: Key, other: Key): Promise<boolean> {
   return run(context, async (transaction) => {
-    const [present, missing] = await Promise.all([transaction.get(half), transaction.get(other)]);
-    if (!present || missing) return false;
-    transaction.delete(half);
+    const [there, missing] = await Promise.all([transaction.get(half), transaction.get(other)]);
+    if (!there || missing) return false;
+    transaction.set(other, present);
     return true;
   });
 }
@@ -300,8 +338,23 @@ export function addGarbage(
   return run(context, async (transaction) => {
     if (await transaction.get(schema.inode(ino))) return false;
     const next = await transaction.get(schema.nextIno, { snapshot: true });
-    if (!next || decodeNumber(next) <= ino) return false;
+    if (!next || decodeCount(next) <= ino) return false;
     transaction.set(schema.garbage(targetIndex, ino), present);
+    return true;
+  });
+}
+
+/** Leaves the bytes behind the end of a file's data to the collector, which cuts them off. */
+export function addCut(context: CheckContext, { ino, value }: Evidence): Promise<boolean> {
+  const { schema } = context;
+  return run(context, async (transaction) => {
+    const [now, cut, writers] = await Promise.all([
+      transaction.get(schema.inode(ino)),
+      transaction.get(schema.truncation(ino)),
+      transaction.getRange(schema.writers(ino), { limit: 1 }),
+    ]);
+    if (cut || writers.length > 0 || !sameBytes(now, value)) return false;
+    transaction.set(schema.truncation(ino), encodeNumber(endUnknown));
     return true;
   });
 }

@@ -2,9 +2,23 @@
 // live cluster to, and the tests a cluster at rest.
 
 import * as v from "valibot";
-import { objectCount, objectId, objectLengthBytes, targetsOfObject } from "../../shared/layout.ts";
-import { limits } from "../../shared/limits.ts";
-import { type FileType, layoutSchema, type ObjectId, rootInode } from "../../shared/model.ts";
+import {
+  fileBytesMax,
+  objectCount,
+  objectId,
+  objectLengthBytes,
+  targetsOfObject,
+} from "../../shared/layout.ts";
+import {
+  attributesSchema,
+  type FileType,
+  inodeIdSchema,
+  layoutSchema,
+  layoutWishSchema,
+  type ObjectId,
+  rootInode,
+} from "../../shared/model.ts";
+import { checkName, symlinkBytes } from "../names.ts";
 import type { Inode } from "../schema.ts";
 import type { FindingKind } from "./findings.ts";
 
@@ -16,6 +30,18 @@ export interface Entry {
   readonly type: FileType;
 }
 
+/** Whether there may be an entry of this name in a directory of this number. */
+export function isEntry({ parent, name }: Pick<Entry, "parent" | "name">): boolean {
+  if (!v.is(inodeIdSchema, parent) || typeof name !== "string") return false;
+  try {
+    checkName(name);
+    return true;
+  } catch {
+    // Nobody could look it up.
+    return false;
+  }
+}
+
 export interface Problem {
   readonly kind: FindingKind;
   readonly message: string;
@@ -23,31 +49,47 @@ export interface Problem {
 
 // ── an inode by itself ─────────────────────────────────────────────────────────────────────────
 
+/** Those that every inode has, and that by themselves show whether they can be right. */
+const fields = [
+  ...["mode", "uid", "gid", "links", "sizeBytes", "dataEndBytes"] as const,
+  ...["atimeNs", "mtimeNs", "ctimeNs"] as const,
+];
+
 /** What is wrong with the record under the key of inode `ino`, if anything. */
 export function inodeProblem(ino: number, inode: Inode): string | undefined {
   if (inode.ino !== ino) return `it says that it is inode ${inode.ino}`;
+  const bad = fields.find((field) => !v.is(attributesSchema.entries[field], inode[field]));
+  if (bad) return `its ${bad} is ${inode[bad]}`;
   const { sizeBytes, dataEndBytes } = inode;
-  for (const field of ["mode", "uid", "gid", "links", "sizeBytes", "dataEndBytes"] as const) {
-    if (!isCount(inode[field])) return `its ${field} is ${inode[field]}`;
-  }
-  for (const field of ["atimeNs", "mtimeNs", "ctimeNs"] as const) {
-    if (typeof inode[field] !== "bigint") return `its ${field} is no time`;
-  }
   if (dataEndBytes > sizeBytes) return `its data ends at ${dataEndBytes}, its size is ${sizeBytes}`;
-  if (sizeBytes > limits.fileBytesMax) return `its size is ${sizeBytes}`;
   switch (inode.type) {
     case "file":
-      return v.is(layoutSchema, inode.layout) ? undefined : "its layout is none";
+      return layoutProblem(inode);
     case "directory":
-      if (ino === rootInode && inode.parent !== rootInode) return "the root is in a directory";
-      return isCount(inode.parent) ? undefined : "it is a directory in no directory";
+      return directoryProblem(inode);
     case "symlink":
-      return typeof inode.target === "string" ? undefined : "it is a link without a target";
+      return symlinkProblem(inode);
   }
 }
 
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
+function layoutProblem({ layout, sizeBytes }: Inode): string | undefined {
+  if (!v.is(layoutSchema, layout)) return "its layout is none";
+  if (layout.targets.some((replicas) => new Set(replicas).size < replicas.length)) {
+    return "its layout has two replicas of an object on one OST";
+  }
+  return sizeBytes > fileBytesMax(layout) ? `its size is ${sizeBytes}` : undefined;
+}
+
+function directoryProblem({ ino, parent, defaults }: Inode): string | undefined {
+  if (ino === rootInode && parent !== rootInode) return "the root is in a directory";
+  if (!v.is(inodeIdSchema, parent)) return "it is a directory in no directory";
+  const areDefaults = defaults === undefined || v.is(layoutWishSchema, defaults);
+  return areDefaults ? undefined : "its defaults for new files are none";
+}
+
+function symlinkProblem({ target, sizeBytes }: Inode): string | undefined {
+  if (typeof target !== "string" || target === "") return "it is a link without a target";
+  return symlinkBytes(target) === sizeBytes ? undefined : `its size is ${sizeBytes}`;
 }
 
 // ── names and links ────────────────────────────────────────────────────────────────────────────
@@ -81,7 +123,8 @@ export function expectedEntries(inode: Pick<Inode, "ino" | "type" | "links">): n
 export function linksProblem(inode: Inode, entries: number): Problem | undefined {
   const { ino, type } = inode;
   const expected = expectedEntries(inode);
-  if (entries === expected) return undefined;
+  // Without links and names it is no less lost: what loses its last link is removed.
+  if (entries === expected && (entries > 0 || ino === rootInode)) return undefined;
   if (entries === 0) {
     return { kind: "unnamed-inode", message: `no name leads to inode ${ino}, a ${type}` };
   }
@@ -123,6 +166,11 @@ export function requiredObject(
     lengthBytes: objectLengthBytes(layout, seq, dataEndBytes),
     targets: targetsOfObject(layout, seq),
   };
+}
+
+/** How long the file's object `seq` is at most, where nobody is writing behind the data's end. */
+export function longestBytes({ layout, dataEndBytes }: FileData, seq: number): number {
+  return layout ? objectLengthBytes(layout, seq, dataEndBytes) : 0;
 }
 
 /** Whether the inode's object `seq` may be on that OST. */

@@ -41,6 +41,7 @@ const namesUnknown = "there are entries that nobody can read, which may be names
 
 export async function checkSuspectInodes(context: CheckContext, tree: Tree): Promise<LostFiles> {
   const lostFiles: LostFiles = new Map();
+  context.report.addUndecided(tree.suspectsLeftOut);
   const suspects = [...tree.suspectInodes];
   for (let start = 0; start < suspects.length; start += limits.checkSuspectsMax) {
     const some = suspects.slice(start, start + limits.checkSuspectsMax);
@@ -173,6 +174,8 @@ class SuspectCheck {
     if (!problem) return;
     const repair = problem.kind === "entry-of-another-type"
       ? () => setEntryType(this.#context, name, inode)
+      : this.#tree.unreadableEntries > 0
+      ? namesUnknown
       : names.length === 1
       ? () => setParent(this.#context, evidence, inode, name)
       : "it has several names";
@@ -248,11 +251,13 @@ async function checkSubdirectoryCount(context: CheckContext, ino: number): Promi
   const { schema } = context;
   const comparison = await compareCounter(context, {
     range: schema.children(ino),
-    counts: (pair) => {
+    identityOf: (pair) => {
       const found = entryOf(context, pair);
-      return "entry" in found && found.entry.type === "directory";
+      const isCounted = "entry" in found && found.entry.type === "directory";
+      return isCounted ? `${pair.key}=${found.entry.ino}` : undefined;
     },
     counterKey: schema.directoryLinks(ino),
+    witness: schema.directoryTimes(ino),
   });
   if (comparison === "undecided") return context.report.addUncompared();
   const { counter, counted } = comparison;
@@ -267,8 +272,11 @@ export async function checkInodeCount(context: CheckContext, tree: Tree): Promis
   const { schema } = context;
   const [counter] = await valuesOf(context, [schema.inodeCount]);
   if (counterIn(counter) === tree.inodes && context.report.counts.repaired === 0) return;
-  const counted = { range: schema.allOf("ino"), counts: () => true, counterKey: schema.inodeCount };
-  const comparison = await compareCounter(context, counted);
+  const comparison = await compareCounter(context, {
+    range: schema.allOf("ino"),
+    identityOf: ({ key }) => key,
+    counterKey: schema.inodeCount,
+  });
   if (comparison === "undecided") return context.report.addUncompared();
   if (comparison.counter === comparison.counted) return;
   const message = `there are ${comparison.counted} inodes, and their counter says ` +

@@ -7,10 +7,11 @@ import {
   isUp,
   targetOf,
 } from "../../shared/cluster_map.ts";
+import { pause } from "../../shared/deadline.ts";
 import type { Environment } from "../../shared/environment.ts";
 import { isRustreError, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import type { ClusterMap, ObjectId } from "../../shared/model.ts";
+import type { ClusterMap, ObjectId, Usage } from "../../shared/model.ts";
 import type { Endpoint, RpcClient } from "../../shared/rpc/client.ts";
 import { ossService } from "../../shared/protocol/oss.ts";
 import { retrying } from "../../shared/rpc/retry.ts";
@@ -35,11 +36,14 @@ export class Targets {
   readonly #options: TargetsOptions;
   readonly #map: ClusterMap;
   readonly #failed = new Set<number>();
+  readonly #known: Set<number>;
+  readonly #unknown = new Set<number>();
   readonly #wereDown = new Set<number>();
 
   private constructor(options: TargetsOptions, map: ClusterMap) {
     this.#options = options;
     this.#map = map;
+    this.#known = new Set(map.targets.map(({ index }) => index));
   }
 
   static async open(options: TargetsOptions): Promise<Targets> {
@@ -59,9 +63,36 @@ export class Targets {
     return [...this.#failed].toSorted((a, b) => a - b);
   }
 
+  /** Whether the cluster has the OST, or had when a file was made that has objects there. */
+  async isKnown(index: number): Promise<boolean> {
+    if (this.#unknown.has(index)) return false;
+    const { environment, maps, signal } = this.#options;
+    for (let isFirst = true; !this.#known.has(index); isFirst = false) {
+      // Each mgs may have seen an OST that is new a moment later.
+      if (!isFirst) await pause(environment.clock, limits.checkUsageDelayMs, signal);
+      const { targets } = await this.#askMgs(() => maps.refresh(signal));
+      for (const target of targets) this.#known.add(target.index);
+      if (isFirst || this.#known.has(index)) continue;
+      this.#unknown.add(index);
+      return false;
+    }
+    return true;
+  }
+
+  /** What an OST says of its space; nothing where it is not up. */
+  async usageOf(index: number): Promise<Usage | undefined> {
+    if (this.#failed.has(index)) return undefined;
+    const { maps, signal } = this.#options;
+    // A change of the usage is no change of the map.
+    const { map } = await this.#askMgs(() => maps.callMgs("getMap", {}, signal));
+    const target = map?.targets.find((each) => each.index === index);
+    return target && isUp(target) ? target.usage : undefined;
+  }
+
   /** Whether an OST was up each time that this was asked. */
   async wasUp(index: number): Promise<boolean> {
-    const map = await this.#options.maps.refresh(this.#options.signal);
+    const { maps, signal } = this.#options;
+    const map = await this.#askMgs(() => maps.refresh(signal));
     const target = map.targets.find((each) => each.index === index);
     if (!target || !isUp(target) || this.#failed.has(index)) this.#wereDown.add(index);
     return !this.#wereDown.has(index);
@@ -69,9 +100,7 @@ export class Targets {
 
   /** Every object of an OST in pages; ends early where it does not answer. */
   async *listObjects(index: number): AsyncGenerator<readonly ListedObject[]> {
-    const workers = await this.#try(index, (endpoint, timeoutMs) => {
-      return this.#options.rpc.workerCount(endpoint, { signal: this.#options.signal, timeoutMs });
-    });
+    const workers = await this.#workersOf(index);
     for (let worker = 0; worker < (workers ?? 0); worker++) {
       let after: ObjectId | undefined;
       do {
@@ -82,10 +111,38 @@ export class Targets {
           const call = { signal, timeoutMs, worker };
           return rpc.call(endpoint, ossService, "listObjects", request, call);
         });
+        if (reply?.objects.some(({ object }) => !isOfInode(object))) {
+          const message = `Cannot list the objects of OST ${index}: some are of no inode`;
+          return this.#fail(index, new RustreError("BAD_FRAME", message));
+        }
         after = reply?.objects.at(-1)?.object;
         if (reply && after !== undefined) yield reply.objects;
       } while (after !== undefined);
     }
+    const workersNow = await this.#workersOf(index);
+    if (workersNow === undefined || workersNow === workers) return;
+    // Which of them has an object has changed, and some were in no list.
+    const message =
+      `Cannot list the objects of OST ${index}: it was restarted with another number ` +
+      "of workers; check again";
+    this.#fail(index, new RustreError("WRONG_WORKER", message));
+  }
+
+  #workersOf(index: number): Promise<number | undefined> {
+    return this.#try(index, (endpoint, timeoutMs) => {
+      return this.#options.rpc.workerCount(endpoint, { signal: this.#options.signal, timeoutMs });
+    });
+  }
+
+  /** As long as it takes until another mgs has taken over. */
+  #askMgs<T>(ask: () => Promise<T>): Promise<T> {
+    const { environment, signal } = this.#options;
+    return retrying({ environment, timeoutMs: limits.mgsContactTimeoutMs, signal }, ask);
+  }
+
+  #fail(index: number, error: RustreError): void {
+    this.#failed.add(index);
+    this.#options.onFailure(index, error);
   }
 
   /** Null of an object that is not there; nothing at all where the OST does not answer. */
@@ -93,9 +150,7 @@ export class Targets {
     index: number,
     objects: readonly ObjectId[],
   ): Promise<Map<ObjectId, number | null> | undefined> {
-    const workers = await this.#try(index, (endpoint, timeoutMs) => {
-      return this.#options.rpc.workerCount(endpoint, { signal: this.#options.signal, timeoutMs });
-    });
+    const workers = await this.#workersOf(index);
     if (workers === undefined) return undefined;
     const lengths = new Map<ObjectId, number | null>();
     const shares = Map.groupBy(objects, (object) => workerOf(parseObjectId(object).ino, workers));
@@ -157,9 +212,15 @@ export class Targets {
       });
     } catch (error) {
       if (!isRustreError(error) || signal?.aborted) throw error;
-      this.#failed.add(index);
-      this.#options.onFailure(index, error);
+      // Of several calls at once the first one has said it.
+      if (!this.#failed.has(index)) this.#fail(index, error);
       return undefined;
     }
   }
+}
+
+/** Whether the id has the number of an inode, which its schema does not show. */
+function isOfInode(object: ObjectId): boolean {
+  const ino = Number.parseInt(object.slice(0, 16), 16);
+  return ino >= 1 && ino <= limits.inodeMax;
 }

@@ -5,16 +5,23 @@ import { limits } from "../../shared/limits.ts";
 import type { Key, KeyValue, ReadTransaction } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
 import {
-  decodeNumber,
   decodePending,
   decodeSession,
   decodeStoredReply,
   type KeyKind,
+  type StoredReply,
 } from "../schema.ts";
 import { addUnreadable, readNextIno } from "./namespace.ts";
-import { type CheckContext, pagesOf, parseIno, tryDecode, valuesOf } from "./reading.ts";
-import { endLostSession, raiseNextIno, removeHalf, spareFile } from "./repairs.ts";
-import { inodeProblem } from "./rules.ts";
+import {
+  type CheckContext,
+  decodeCount,
+  pagesOf,
+  parseIno,
+  tryDecode,
+  valuesOf,
+} from "./reading.ts";
+import { completeHalf, endLostSession, raiseNextIno, spareFile } from "./repairs.ts";
+import { inodeProblem, isEntry } from "./rules.ts";
 
 const clientPattern = /^[0-9a-f]{32}$/;
 
@@ -38,6 +45,8 @@ class WorkCheck {
   /** Of clients that have something in the store, those that were seen to have no session. */
   readonly #lost = new Set<string>();
   readonly #known = new Set<string>();
+  /** The first record of each pending inode that was seen. */
+  readonly #pending = new Map<number, Key>();
   #done = 0;
 
   constructor(context: CheckContext) {
@@ -83,7 +92,7 @@ class WorkCheck {
     const decoded = tryDecode(decodeSession, value);
     if ("problem" in decoded) return decoded.problem;
     const { expiresAtMs } = decoded.content;
-    if (typeof expiresAtMs !== "number") return "its end is no time";
+    if (!Number.isFinite(expiresAtMs)) return "its end is no time";
     if (expiresAtMs < longAgoMs) this.#due.sessions.set(clientId, value);
     return undefined;
   }
@@ -116,23 +125,32 @@ class WorkCheck {
     if (noted) return noted;
     const decoded = tryDecode(decodePending, value);
     if ("problem" in decoded) return decoded.problem;
-    const { inode } = decoded.content;
+    const { inode, parent, name } = decoded.content;
     const problem = inodeProblem(ino, inode);
     if (problem) return problem;
-    const { schema, report } = this.#context;
+    if (!isEntry({ parent, name })) return "its name is none";
+    const { report } = this.#context;
     if (ino >= await readNextIno(this.#context)) {
       const message = `pending inode ${ino} has a number that was never handed out`;
       const repair = () => raiseNextIno(this.#context, ino);
       await report.add({ kind: "number-not-handed-out", ino, message }, repair);
     }
-    if (await this.#areBoth(key, schema.inode(ino))) {
-      const message = `number ${ino} is of an inode in the tree and of a pending one`;
-      await report.add({ kind: "number-used-twice", ino, message }, "nothing tells which is right");
-    }
+    await this.#checkOtherUse(ino, key);
     for (const target of new Set(inode.layout?.targets.flat())) {
       await this.#checkGarbageOf(target, ino, key);
     }
     return undefined;
+  }
+
+  async #checkOtherUse(ino: number, key: Key): Promise<void> {
+    const { schema, report } = this.#context;
+    const others = [["in the tree", schema.inode(ino)], ["pending", this.#pending.get(ino)]];
+    for (const [where, other] of others) {
+      if (other === undefined || !(await this.#areBoth(key, other))) continue;
+      const message = `number ${ino} is of a pending inode and of another one, ${where}`;
+      await report.add({ kind: "number-used-twice", ino, message }, "nothing tells which is right");
+    }
+    if (this.#pending.size < limits.checkSuspectsMax) this.#pending.set(ino, key);
   }
 
   #addReply({ value }: KeyValue, rest: string): string | undefined {
@@ -144,7 +162,7 @@ class WorkCheck {
     if (requestId % limits.repliesPerClient !== Number.parseInt(slot, 16)) {
       return `it is of request ${requestId}`;
     }
-    return this.#noteClient(clientId);
+    return isReply(decoded.content) ? this.#noteClient(clientId) : "nobody is answered so";
   }
 
   #addWriting({ key }: KeyValue, rest: string): Promise<string | undefined> {
@@ -172,7 +190,7 @@ class WorkCheck {
     const [here, there] = await valuesOf(this.#context, [key, otherKey]);
     if (!here || there) return undefined;
     const message = `client ${clientId} has inode ${ino} open for writing by one of two records`;
-    const repair = () => removeHalf(this.#context, key, otherKey);
+    const repair = () => completeHalf(this.#context, key, otherKey);
     await report.add({ kind: "half-a-writer", ino, message }, repair);
     return undefined;
   }
@@ -182,7 +200,7 @@ class WorkCheck {
   #addCut({ value }: KeyValue, digits: string): string | undefined {
     const ino = parseIno(digits);
     if (ino === undefined) return "no inode has such a number";
-    const decoded = tryDecode(decodeNumber, value);
+    const decoded = tryDecode(decodeCount, value);
     if ("problem" in decoded) return decoded.problem;
     if (this.#due.cuts.size < limits.checkSuspectsMax) this.#due.cuts.set(ino, value);
     return undefined;
@@ -240,11 +258,18 @@ class WorkCheck {
       begin = range.end;
     }
     const values = await valuesOf(this.#context, [schema.nextIno, schema.inodeCount]);
-    const next = values[0] && tryDecode(decodeNumber, values[0]);
+    const next = values[0] && tryDecode(decodeCount, values[0]);
     if (next && "problem" in next) {
       await addUnreadable(this.#context, "the next number", schema.nextIno, next.problem);
     }
   }
+}
+
+/** A map, or the number and message of an error. */
+function isReply({ requestId, opcode, reply }: StoredReply): boolean {
+  if (!Number.isSafeInteger(requestId) || !Number.isSafeInteger(opcode)) return false;
+  if (!Array.isArray(reply)) return typeof reply === "object" && reply !== null;
+  return reply.length === 2 && typeof reply[0] === "number" && typeof reply[1] === "string";
 }
 
 /** What of a client is in the store, in words. */

@@ -1,8 +1,8 @@
 // The one retry loop over calls. Every operation of rustre may be sent again: reads have no effect,
 // mutations carry an id, writes of objects put the same bytes in the same place.
 
-import { interrupted, withDeadline, withSignal } from "../deadline.ts";
-import { type Environment, sleep } from "../environment.ts";
+import { interrupted, pause, withDeadline, withSignal } from "../deadline.ts";
+import type { Environment } from "../environment.ts";
 import { isRustreError, type RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 
@@ -37,18 +37,12 @@ export async function retrying<T>(
       const delayMs = retryDelayMs(random, tryNumber);
       remainingMs = endMs - clock.monotonicMs() - delayMs;
       if (remainingMs <= 0) throw error;
-      await pause(options, delayMs);
+      await pause(clock, delayMs, signal);
       await refresh(options, error, remainingMs);
       remainingMs = endMs - clock.monotonicMs();
       if (remainingMs <= 0) throw error;
     }
   }
-}
-
-async function pause({ environment, signal }: RetryOptions, delayMs: number): Promise<void> {
-  const pausing = sleep(environment.clock, delayMs, signal);
-  // Only the signal ends a sleep early.
-  await (signal ? withSignal(pausing, signal) : pausing);
 }
 
 const goneCodes = ["UNREACHABLE", "CONNECTION_LOST", "TIMED_OUT", "SHUTTING_DOWN", "TARGET_DOWN"];

@@ -79,6 +79,21 @@ export async function readClusterId(
   }
 }
 
+/** Of a cluster that this version can read. `what`: what cannot be done else, as "copy". */
+export async function requireCluster(
+  transaction: ReadTransaction,
+  clusterName: string,
+  { url, what }: { readonly url: string; readonly what: string },
+): Promise<string> {
+  const clusterId = await readClusterId(transaction, clusterName);
+  if (clusterId === undefined) {
+    const message = `Cannot ${what} the store "${url}": it has no cluster "${clusterName}"`;
+    throw new RustreError("WRONG_CLUSTER", message);
+  }
+  await requireStoreFormat(transaction, clusterName, url);
+  return clusterId;
+}
+
 /** With the format in which this version writes. */
 export function writeClusterId(transaction: Transaction, clusterName: string, id: string): void {
   transaction.set(formatKey(clusterName), encode([1, storeFormat]));

@@ -4,8 +4,8 @@
 
 import { createHash } from "node:crypto";
 import { decode } from "@msgpack/msgpack";
-import { interrupted } from "../deadline.ts";
-import { type Environment, randomHex, sleep } from "../environment.ts";
+import { interrupted, pause } from "../deadline.ts";
+import { type Environment, randomHex } from "../environment.ts";
 import { RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import {
@@ -13,6 +13,7 @@ import {
   copyMarkKey,
   readClusterId,
   readCopyMark,
+  requireCluster,
   writeCopyMark,
 } from "./cluster_id.ts";
 import {
@@ -22,7 +23,6 @@ import {
   keyToBytes,
   type KeyValue,
   prefixRange,
-  type ReadTransaction,
   type Store,
   textToKey,
   type Transaction,
@@ -40,8 +40,6 @@ export interface CopyOptions {
   readonly from: Store;
   readonly to: Store;
   readonly clusterName: string;
-  /** Throws where the source is not one that this program can read. */
-  readonly checkSource: (transaction: ReadTransaction) => Promise<void>;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
@@ -81,7 +79,9 @@ class StoreCopy {
   }
 
   async run(): Promise<CopySummary> {
+    const { clock } = this.#options.environment;
     const clusterId = await this.#readSource();
+    const startedMs = clock.monotonicMs();
     const leases = await this.#requireUnused();
     const begun = await this.#begin(clusterId);
     await this.#copyAll(begun);
@@ -91,6 +91,9 @@ class StoreCopy {
       await this.#copyAll(await this.#beginAgain(clusterId));
       digest = await this.#compare();
     }
+    // A server that runs takes within this time what another one gave back just before.
+    const watchedMs = startedMs + 2 * limits.leaseWatchMs - clock.monotonicMs();
+    await pause(clock, Math.max(0, watchedMs), this.#options.signal);
     if (!digest || !sameRows(leases, await this.#readLeases())) throw this.#changed();
     await this.#end();
     return { clusterId, ...digest, resumedAtPairs: begun.pairs };
@@ -98,17 +101,11 @@ class StoreCopy {
 
   // ── the source ───────────────────────────────────────────────────────────────────────────────
 
-  async #readSource(): Promise<string> {
-    const { clusterName, from, checkSource } = this.#options;
-    const clusterId = await readOnly(this.#from, async (transaction) => {
-      const id = await readClusterId(transaction, clusterName);
-      if (id !== undefined) await checkSource(transaction);
-      return id;
-    });
-    if (clusterId !== undefined) return clusterId;
-    throw new RustreError(
-      "WRONG_CLUSTER",
-      `Cannot copy the store "${from.url}": it has no cluster "${clusterName}"`,
+  #readSource(): Promise<string> {
+    const { clusterName, from: { url } } = this.#options;
+    return readOnly(
+      this.#from,
+      (transaction) => requireCluster(transaction, clusterName, { url, what: "copy" }),
     );
   }
 
@@ -120,7 +117,7 @@ class StoreCopy {
     this.#progress({ stage: "waiting", pairs: 0, bytes: 0 });
     const endMs = clock.monotonicMs() + limits.leaseMs + limits.leaseRenewMs;
     while (clock.monotonicMs() < endMs) {
-      await sleep(clock, limits.leaseRenewMs / 2, signal);
+      await pause(clock, limits.leaseRenewMs / 2, signal);
       if (sameRows(leases, await this.#readLeases())) continue;
       throw new RustreError(
         "EBUSY",

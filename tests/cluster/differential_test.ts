@@ -5,11 +5,11 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { withCluster } from "../support/cluster.ts";
 import { ModelFileSystem } from "../support/model_file_system.ts";
-import { type Operation, operations, type Outcome, treeOf } from "../support/operations.ts";
+import { operations, type Outcome, type SimpleOperation, treeOf } from "../support/operations.ts";
 import { checkProperty } from "../support/seed.ts";
 import { ClusterSubject, LocalSubject } from "../support/subjects.ts";
 
-function sequencesOf(options: { escaping: boolean }): fc.Arbitrary<Operation[]> {
+function sequencesOf(options: { escaping: boolean }): fc.Arbitrary<SimpleOperation[]> {
   return fc.array(operations(options), { minLength: 1, maxLength: 120, size: "max" });
 }
 
@@ -31,7 +31,7 @@ Deno.test("a cluster does what the model file system does", async () => {
 });
 
 /** Where Linux and POSIX or two right answers differ, the local file system's may be another. */
-function mayDiffer(operation: Operation, ours: Outcome, theirs: Outcome): boolean {
+function mayDiffer(operation: SimpleOperation, ours: Outcome, theirs: Outcome): boolean {
   if (operation.op !== "rename" || ours === "done" || theirs === "done") return false;
   // A file onto a directory above it: is a directory, and is not empty.
   return "error" in ours && "error" in theirs && ours.error === "EISDIR" &&
@@ -43,6 +43,7 @@ Deno.test("the model file system does what Linux does", async () => {
   const property = fc.asyncProperty(sequences, async (sequence) => {
     const root = await Deno.makeTempDir({ prefix: "rustre-differential-" });
     try {
+      await Deno.chmod(root, 0o755);
       const [model, local] = [new ModelFileSystem(), new LocalSubject(root)];
       for (const operation of sequence) {
         const [ours, theirs] = [await model.perform(operation), await local.perform(operation)];

@@ -14,6 +14,7 @@ import { frameKind } from "../../shared/rpc/frame.ts";
 import { mdsService } from "../../shared/protocol/mds.ts";
 import { ossService } from "../../shared/protocol/oss.ts";
 import { root, type TestCluster, withCluster } from "../support/cluster.ts";
+import { inDirectory } from "../support/directory.ts";
 import {
   type WatchedFrame,
   WatchingTransport,
@@ -31,15 +32,6 @@ function bytesOf(length: number, seed = 1): Uint8Array<ArrayBuffer> {
 
 function same(actual: Uint8Array, expected: Uint8Array): void {
   assert.equal(Buffer.compare(actual, expected), 0);
-}
-
-async function inDirectory(test: (directory: string) => Promise<void>): Promise<void> {
-  const directory = await Deno.makeTempDir();
-  try {
-    await test(directory);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
 }
 
 /** A cluster and a local directory. */

@@ -124,13 +124,18 @@ Deno.test("a tail is cut when the last of several writers has left, whoever was 
   });
 });
 
+/** OST 1 stops before its tail can be cut. */
+async function leaveTailOnStopped(cluster: TestCluster, fileSystem: FileSystem): Promise<void> {
+  await make(fileSystem);
+  const file = await writeTail(fileSystem);
+  await cluster.stop("oss1");
+  await file.abandon();
+}
+
 Deno.test("a tail on an OST that is down is cut before the file is written again", async () => {
   await withCluster({ osts: 2 }, async (cluster) => {
     const fileSystem = cluster.fileSystem();
-    await make(fileSystem);
-    const file = await writeTail(fileSystem);
-    await cluster.stop("oss1");
-    await file.abandon();
+    await leaveTailOnStopped(cluster, fileSystem);
     await assert.rejects(fileSystem.openForWriting("/f"), { code: "EAGAIN" });
     const growing = grownOver(fileSystem);
     await cluster.startOss(1);
@@ -141,10 +146,7 @@ Deno.test("a tail on an OST that is down is cut before the file is written again
 Deno.test("a tail is cut by the next mds where one died before", async () => {
   await withCluster({ osts: 2 }, async (cluster) => {
     const fileSystem = cluster.fileSystem();
-    await make(fileSystem);
-    const file = await writeTail(fileSystem);
-    await cluster.stop("oss1");
-    await file.abandon();
+    await leaveTailOnStopped(cluster, fileSystem);
     await cluster.crash("mds0");
     await cluster.startMds("mds1");
     await cluster.startOss(1);

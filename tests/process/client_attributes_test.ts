@@ -11,12 +11,6 @@ Deno.test.afterAll(async () => {
   await client[Symbol.asyncDispose]();
 });
 
-/** A file with `text` in it. */
-async function makeFile(path: string, text: string): Promise<void> {
-  const { code, stderr } = await client.run(["put", "-f", "-", path], { stdin: text });
-  assert.equal(code, 0, stderr);
-}
-
 Deno.test("the first file of a cluster that is ready is striped over all its OSTs", async () => {
   await client.ok("touch", "/first");
   assert.equal((await client.json("getstripe", "/first")).stripeCount, 4);
@@ -30,7 +24,7 @@ Deno.test("client touch makes files, and sets times to now", async () => {
   const made = await client.stat("/touched");
   assert.equal(made.mode, (0o666 & ~Deno.umask()).toString(8).padStart(4, "0"));
   assert.ok(made.mtimeMs >= startMs && made.mtimeMs <= Date.now() + 1);
-  await makeFile("/touched", "content");
+  await client.putText("/touched", "content");
   const before = await client.stat("/touched");
   await client.ok("touch", "/touched");
   const after = await client.stat("/touched");
@@ -42,7 +36,7 @@ Deno.test("client touch makes files, and sets times to now", async () => {
 });
 
 Deno.test("client truncate cuts, grows and makes files", async () => {
-  await makeFile("/cut", "0123456789");
+  await client.putText("/cut", "0123456789");
   await client.ok("truncate", "-s", "4", "/cut");
   assert.equal(await client.ok("cat", "/cut"), "0123");
   await client.ok("truncate", "-s", "+3", "/cut");

@@ -13,12 +13,6 @@ Deno.test.afterAll(async () => {
   await client[Symbol.asyncDispose]();
 });
 
-/** A file with `text` in it. */
-async function makeFile(path: string, text: string): Promise<void> {
-  const { code, stderr } = await client.run(["put", "-f", "-", path], { stdin: text });
-  assert.equal(code, 0, stderr);
-}
-
 // ── listing ────────────────────────────────────────────────────────────────────────────────────
 
 Deno.test("client ls lists names, hidden ones with -a, and trees with -R", async () => {
@@ -37,7 +31,7 @@ Deno.test("client ls lists names, hidden ones with -a, and trees with -R", async
 
 Deno.test("client ls -l shows mode, links, owner, size, time, stripes and targets", async () => {
   await client.ok("mkdir", "-m", "1777", "/long");
-  await makeFile("/long/file", "12345");
+  await client.putText("/long/file", "12345");
   await client.ok("chmod", "4751", "/long/file");
   await client.ok("ln", "/long/file", "/long/second");
   await client.ok("ln", "-s", "file", "/long/link");
@@ -87,9 +81,9 @@ Deno.test("client ls lists directories of several pages completely", async () =>
 
 Deno.test("client find meets conditions", async () => {
   await client.ok("mkdir", "-p", "/find/dir/deep");
-  await makeFile("/find/small.txt", "x".repeat(100));
-  await makeFile("/find/dir/large.txt", "x".repeat(2000));
-  await makeFile("/find/dir/deep/large.bin", "x".repeat(2000));
+  await client.putText("/find/small.txt", "x".repeat(100));
+  await client.putText("/find/dir/large.txt", "x".repeat(2000));
+  await client.putText("/find/dir/deep/large.bin", "x".repeat(2000));
   await client.ok("ln", "-s", "small.txt", "/find/link.txt");
   const found = async (...args: string[]) =>
     (await client.ok("find", ...args)).split("\n").filter((line) => line !== "");
@@ -122,8 +116,8 @@ Deno.test("client find meets conditions", async () => {
 
 Deno.test("client du sums up trees, df the cluster", async () => {
   await client.ok("mkdir", "-p", "/du/sub");
-  await makeFile("/du/a", "x".repeat(1000));
-  await makeFile("/du/sub/b", "x".repeat(500));
+  await client.putText("/du/a", "x".repeat(1000));
+  await client.putText("/du/sub/b", "x".repeat(500));
   await client.ok("ln", "/du/a", "/du/sub/a");
   assert.match(await client.ok("du", "-s", "/du"), /^1500\t\/du\n$/);
   assert.match(
@@ -192,7 +186,7 @@ Deno.test("client mkdir makes directories with modes and parents", async () => {
   await client.ok("mkdir", "-m", "u=rwx,go=", "/mk/symbolic");
   assert.equal((await client.stat("/mk/octal")).mode, "2750");
   assert.equal((await client.stat("/mk/symbolic")).mode, "0700");
-  await makeFile("/mk/file", "");
+  await client.putText("/mk/file", "");
   await client.fails(1, /not a directory/, "mkdir", "-p", "/mk/file/x");
   await client.fails(1, /already exists/, "mkdir", "-p", "/mk/file");
   await client.fails(2, /'999'/, "mkdir", "-m", "999", "/mk/wrong");
@@ -246,8 +240,8 @@ Deno.test("client rm removes files, with -r trees, and never what links lead to"
 
 Deno.test("client mv renames, moves into directories and replaces", async () => {
   await client.ok("mkdir", "-p", "/mv/dir/sub", "/mv/full/dir/x");
-  await makeFile("/mv/a", "a");
-  await makeFile("/mv/b", "b");
+  await client.putText("/mv/a", "a");
+  await client.putText("/mv/b", "b");
   await client.ok("mv", "/mv/a", "/mv/c");
   await client.ok("mv", "/mv/b", "/mv/c", "/mv/dir");
   assert.deepEqual(await client.names("/mv/dir"), ["b", "c", "sub"]);
@@ -270,7 +264,7 @@ Deno.test("client mv renames, moves into directories and replaces", async () => 
 
 Deno.test("client ln makes hard and symbolic links", async () => {
   await client.ok("mkdir", "-p", "/ln/dir");
-  await makeFile("/ln/file", "content");
+  await client.putText("/ln/file", "content");
   await client.ok("ln", "/ln/file", "/ln/hard");
   await client.ok("ln", "/ln/file", "/ln/dir");
   await client.ok("ln", "-s", "../file", "/ln/dir/soft");

@@ -2,7 +2,6 @@
 // no operation fails, and each has its effect once.
 
 import assert from "node:assert/strict";
-import { DatabaseSync } from "node:sqlite";
 import { isRustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Cluster } from "../../client/mod.ts";
@@ -73,26 +72,6 @@ Deno.test("a rolling restart of every server under load: nothing fails or happen
   await checkAfter(cluster, load);
 });
 
-/** Stops a server, with sqlite where it does not hold the lock, for which all others would wait. */
-async function stopBetweenCommits(cluster: ServerCluster, name: string): Promise<void> {
-  if (!cluster.storeUrl.startsWith("sqlite:")) return cluster.process(name).kill("SIGSTOP");
-  const path = cluster.storeUrl.slice("sqlite:".length);
-  using store = new DatabaseSync(path, { timeout: 1_000 });
-  for (let tries = 0; tries < 20; tries++) {
-    cluster.process(name).kill("SIGSTOP");
-    try {
-      store.exec("BEGIN IMMEDIATE");
-      store.exec("ROLLBACK");
-      return;
-    } catch (error) {
-      assert.match(String(error), /database is locked/);
-      cluster.process(name).kill("SIGCONT");
-    }
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`${name} was never found without the lock`);
-}
-
 Deno.test("an mds and the mgs that probes that hang under load are passed by, and change nothing when they wake", async () => {
   await using cluster = await ServerCluster.start({ workers: 1 });
   const watcher = cluster.connect();
@@ -104,7 +83,7 @@ Deno.test("an mds and the mgs that probes that hang under load are passed by, an
       const port = Number(address.slice(address.lastIndexOf(":") + 1));
       return servers.find((each) => each.address.port === port)?.state;
     };
-    await stopBetweenCommits(cluster, name);
+    await cluster.stopBetweenCommits(name);
     await load.during(eventually(async () => await state() === "down"));
     await load.progress(200);
     cluster.process(name).kill("SIGCONT");

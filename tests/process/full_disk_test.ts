@@ -4,28 +4,10 @@
 import assert from "node:assert/strict";
 import { Cluster, type FileSystem, isRustreError, parseAddress } from "../../client/mod.ts";
 import { runRustre, startRustre } from "../support/processes.ts";
+import { mayMount, smallDisk } from "../support/small_disk.ts";
 
 const caller = { uid: 0, gid: 0, groups: [] };
 const mebibyte = 2 ** 20;
-const mayMount = Deno.uid() === 0;
-
-/** A file system of so many bytes, unmounted at the end. */
-async function smallDisk(sizeBytes: number): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await Deno.makeTempDir({ prefix: "rustre-test-" });
-  await run("mount", "-t", "tmpfs", "-o", `size=${sizeBytes}`, "tmpfs", path);
-  return {
-    path,
-    [Symbol.asyncDispose]: async () => {
-      await run("umount", path);
-      await Deno.remove(path);
-    },
-  };
-}
-
-async function run(command: string, ...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(command, { args }).output();
-  assert(success, `${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
-}
 
 async function startUp(directory: string, ...flags: string[]) {
   const place = ["--dir", directory, "--listen", "127.0.0.1:0", "--osts", "1"];
@@ -107,7 +89,7 @@ Deno.test({
       assert.equal(get.code, 1);
       assert.match(get.stderr, /^rustre: Cannot write ".*\/big": Cannot allocate .*no space left/);
       assert.deepEqual(await Array.fromAsync(Deno.readDir(disk.path)), []);
-      await run("mount", "-o", `remount,size=${64 * mebibyte}`, disk.path);
+      await disk.resize(64 * mebibyte);
       const again = await runRustre(["-m", mgs, "client", "get", "/big", local]);
       assert.equal(again.code, 0, again.stderr);
       assert.deepEqual(await Deno.readFile(local), big);
@@ -139,7 +121,7 @@ Deno.test({
       for (const path of made) assert.equal((await fileSystem.stat(path)).type, "directory");
     }
     // More room, as an operator gives it; everything that was acknowledged is there.
-    await run("mount", "-o", `remount,size=${64 * mebibyte}`, disk.path);
+    await disk.resize(64 * mebibyte);
     const { server, cluster } = await startUp(directory, "--store", url);
     await using _server = server;
     await using _cluster = cluster;

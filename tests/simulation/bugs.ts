@@ -4,9 +4,14 @@
 import { decodeInode, decodeStoredReply, encodeInode } from "../../mds/schema.ts";
 import type { ObjectStore } from "../../oss/object_store.ts";
 import { sleep } from "../../shared/environment.ts";
+import { RustreError } from "../../shared/errors.ts";
 import type { Key, Store } from "../../shared/store/store.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
+import { SimulatedDisk } from "./disk.ts";
+import { checkingHost } from "./fsck_runs.ts";
+import type { Hosts } from "./hosts.ts";
 import type { HostProcess } from "./process.ts";
+import { tamperedObjects } from "../support/tampered_objects.ts";
 import { tamperedStore } from "./tampered_store.ts";
 
 export interface Bug {
@@ -18,30 +23,13 @@ export interface Bug {
   readonly objects?: (inner: ObjectStore, targetIndex: number, random: SeededRandom) => ObjectStore;
   /** Whether clients compare what they read with its checksums. */
   readonly verifyChecksums?: boolean;
+  /** What happens when nothing else goes wrong any more. */
+  readonly atTheEnd?: (hosts: Hosts) => void;
 }
 
 /** Whether a key is one of these kinds of metadata. */
 function isOf(key: Key, ...kinds: readonly string[]): boolean {
   return kinds.some((kind) => key.startsWith(`test/mds_meta/${kind}`));
-}
-
-/** An ObjectStore that does some things otherwise. */
-function tamperedObjects(inner: ObjectStore, otherwise: Partial<ObjectStore>): ObjectStore {
-  return {
-    writeVerifier: inner.writeVerifier,
-    write: (...all) => inner.write(...all),
-    read: (...all) => inner.read(...all),
-    verify: (...all) => inner.verify(...all),
-    list: (...all) => inner.list(...all),
-    resize: (...all) => inner.resize(...all),
-    sync: (...all) => inner.sync(...all),
-    stat: (...all) => inner.stat(...all),
-    destroy: (...all) => inner.destroy(...all),
-    usage: () => inner.usage(),
-    close: () => inner.close(),
-    [Symbol.asyncDispose]: () => inner.close(),
-    ...otherwise,
-  };
 }
 
 /** Some sets of keys of these kinds do not happen: each one in `rate`. */
@@ -254,6 +242,55 @@ export const bugs: Readonly<Record<string, Bug>> = {
         destroy: (inodes) =>
           random.below(4) === 0 ? Promise.resolve(inodes.length) : inner.destroy(inodes),
       }),
+  },
+  "rotting disk": {
+    what: "a disk changes a bit that was written and synced",
+    atTheEnd: ({ disks }) => {
+      for (const disk of disks) if (disk instanceof SimulatedDisk) disk.rot();
+    },
+  },
+  "OST that gives up": {
+    what: "an OST refuses every write after one that it found too much, until it is started again",
+    objects: (inner, _targetIndex, random) => {
+      let hasGivenUp = false;
+      return tamperedObjects(inner, {
+        write: (...all) => {
+          hasGivenUp ||= random.below(60) === 0;
+          if (!hasGivenUp) return inner.write(...all);
+          return Promise.reject(new RustreError("ENOSPC", "Cannot write: no space left"));
+        },
+      });
+    },
+  },
+  "usage that drifts": {
+    what: "an OST counts each object that it destroys once too often",
+    objects: (inner) => {
+      let drift = 0;
+      return tamperedObjects(inner, {
+        destroy: async (inodes) => {
+          const count = await inner.destroy(inodes);
+          drift += count;
+          return count;
+        },
+        usage: () => {
+          const usage = inner.usage();
+          return { ...usage, objects: Math.max(0, usage.objects - drift) };
+        },
+      });
+    },
+  },
+  "check of old records": {
+    what: "who checks the cluster is given what it read first, however old",
+    store: (inner, process) => {
+      if (process.host !== checkingHost) return inner;
+      const known = new Map<Key, Uint8Array | undefined>();
+      return tamperedStore(inner, (transaction) => ({
+        get: async (key, options) => {
+          if (!known.has(key)) known.set(key, await transaction.get(key, options));
+          return known.get(key);
+        },
+      }));
+    },
   },
   "unverified checksums": {
     what: "clients do not compare what they read with its checksums",

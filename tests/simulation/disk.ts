@@ -82,6 +82,13 @@ export class SimulatedDisk implements SimulatedTarget {
     this.disk.synced.set(object, copyOf(content));
   }
 
+  /** Changes a bit of the first object, behind the back of its checksum. */
+  rot(): void {
+    for (const [object, { blocks }] of this.disk.objects) {
+      if (blocks.has(0)) return this.disk.corruptByte(object, 0);
+    }
+  }
+
   noteChange(object: ObjectId): void {
     const content = this.disk.objects.get(object);
     const history = this.#histories.get(object) ?? [];
@@ -157,9 +164,10 @@ class GatedObjects implements ObjectStore {
   async list(
     after: ObjectId | undefined,
     limit: number,
+    ino?: number,
   ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
     await this.#pause("list", "");
-    return await this.#inner.list(after, limit);
+    return await this.#inner.list(after, limit, ino);
   }
 
   async resize(object: ObjectId, lengthBytes: number, how: "extend" | "cut"): Promise<void> {

@@ -6,7 +6,8 @@
 // demands it, and no earlier.
 
 import { isDeepStrictEqual } from "node:util";
-import { emptyState, keyOf, type Operation, type Outcome, perform, type State } from "./model.ts";
+import { emptyState, keyOf, perform, type State } from "../support/model_file_system.ts";
+import type { Operation, Outcome } from "../support/operations.ts";
 
 interface Call {
   readonly operation: Operation;

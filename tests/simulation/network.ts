@@ -2,159 +2,18 @@
 // nothing else. Two hosts can be cut off from each other, connections break with what is on its way,
 // requests come twice, bits of payloads flip.
 
-import type { Address, Connection, Listener, Transport } from "../../shared/environment.ts";
+import type { Address, Clock, Connection, Listener, Transport } from "../../shared/environment.ts";
 import { RustreError } from "../../shared/errors.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
-import { type Frame, FrameTracker } from "./frames.ts";
+import type { Frame } from "./frames.ts";
 import { SimulatedListener } from "./listener.ts";
 import type { HostProcess, World } from "./process.ts";
-import { digest } from "./trace.ts";
-
-/** Bytes on their way in one direction of a connection; the sender waits above. */
-const streamBytesMax = 512 * 1024;
+import { Stream, type StreamNetwork } from "./stream.ts";
 
 /** How often the network does what it does by chance, each one in so many; 0 for never. */
 export interface NetworkHabits {
   readonly duplicates: number;
   readonly bitFlips: number;
-}
-
-/** One direction of a connection. */
-class Stream {
-  readonly #network: SimulatedNetwork;
-  readonly sender: HostProcess;
-  readonly receiver: HostProcess;
-  readonly #frames = new FrameTracker();
-  /** Sent, not received; `null` is the end. */
-  #underWay: (Uint8Array | null)[] = [];
-  #received: Uint8Array[] = [];
-  #bytes = 0;
-  #lastDueMs = 0;
-  #isCut = false;
-  /** Nothing more arrives, or can be sent. */
-  #ended = false;
-  #closed = false;
-  #reader: (() => void) | undefined;
-  #writers: (() => void)[] = [];
-
-  constructor(network: SimulatedNetwork, sender: HostProcess, receiver: HostProcess) {
-    this.#network = network;
-    this.sender = sender;
-    this.receiver = receiver;
-  }
-
-  async write(data: Uint8Array): Promise<void> {
-    while (!this.#closed && this.#bytes >= streamBytesMax) {
-      await new Promise<void>((resolve) => this.#writers.push(resolve));
-    }
-    if (this.#closed) throw new RustreError("CONNECTION_LOST", "The connection is closed");
-    const copy = data.slice();
-    const frames = this.#frames.track(copy);
-    this.#network.tamper(this, copy, this.#frames.isInPayload);
-    this.#send(copy);
-    for (const frame of frames) this.#network.duplicate(this, frame);
-  }
-
-  /** Once more what was sent before, where a frame may begin. */
-  sendAgain(bytes: Uint8Array): void {
-    if (!this.#closed && this.#frames.isBetweenFrames) this.#send(bytes.slice());
-  }
-
-  async read(buffer: Uint8Array): Promise<number | null> {
-    while (this.#received.length === 0 && !this.#ended) {
-      await new Promise<void>((resolve) => this.#reader = resolve);
-    }
-    const chunk = this.#received[0];
-    if (!chunk) return null;
-    const count = Math.min(chunk.length, buffer.length);
-    buffer.set(chunk.subarray(0, count));
-    if (count === chunk.length) this.#received.shift();
-    else this.#received[0] = chunk.subarray(count);
-    this.#bytes -= count;
-    this.#wakeWriters();
-    return count;
-  }
-
-  /** The sender says that nothing more comes; what is on its way arrives. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#underWay.push(null);
-    this.#deliverLater();
-    this.#wakeWriters();
-  }
-
-  /** The receiver reads nothing more. */
-  drop(): void {
-    this.#received = [];
-    this.#closed = this.#ended = true;
-    this.#reader?.();
-    this.#wakeWriters();
-  }
-
-  /** What is on its way is lost, and both ends hear of it. */
-  break(): void {
-    this.#underWay = [];
-    this.#closed = true;
-    this.#wakeWriters();
-    this.#network.world.clock.setTimer(
-      () => this.receiver.step("connection", `broken by ${this.sender.host}`, () => this.#end()),
-      this.#network.delayMs(this.sender.host, this.receiver.host),
-    );
-  }
-
-  /** Goes on with what arrived while the hosts were cut off from each other. */
-  flush(): void {
-    if (!this.#isCut) return;
-    this.#isCut = false;
-    for (let count = this.#underWay.length; count > 0; count--) this.#deliverLater();
-  }
-
-  #send(bytes: Uint8Array): void {
-    this.#bytes += bytes.length;
-    this.#underWay.push(bytes);
-    this.#deliverLater();
-  }
-
-  /** One of those under way arrives; always the oldest. */
-  #deliverLater(): void {
-    if (this.#isCut) return;
-    const { clock } = this.#network.world;
-    const delayMs = this.#network.delayMs(this.sender.host, this.receiver.host);
-    this.#lastDueMs = Math.max(this.#lastDueMs, clock.monotonicMs() + delayMs);
-    clock.setTimer(() => this.#arrive(), this.#lastDueMs - clock.monotonicMs());
-  }
-
-  #arrive(): void {
-    if (this.#underWay.length === 0 || this.#isCut) return;
-    if (this.#network.areApart(this.sender.host, this.receiver.host)) {
-      this.#isCut = true;
-      return;
-    }
-    const bytes = this.#underWay.shift()!;
-    const what = bytes ? `${bytes.length} ${digest(bytes)}` : "end";
-    this.receiver.step("message", `${what} from ${this.sender.host}`, () => {
-      if (!bytes) return this.#end();
-      this.#received.push(bytes);
-      this.#wakeReader();
-    });
-  }
-
-  #end(): void {
-    this.#ended = true;
-    this.#wakeReader();
-  }
-
-  #wakeReader(): void {
-    const reader = this.#reader;
-    this.#reader = undefined;
-    reader?.();
-  }
-
-  #wakeWriters(): void {
-    if (this.sender.isDead) return;
-    for (const resolve of this.#writers.splice(0)) resolve();
-  }
 }
 
 class Link {
@@ -196,7 +55,7 @@ class Link {
   }
 }
 
-export class SimulatedNetwork {
+export class SimulatedNetwork implements StreamNetwork {
   readonly world: World;
   /** What no process of a host decides. */
   readonly #random: SeededRandom;
@@ -300,6 +159,10 @@ export class SimulatedNetwork {
 
   // ── for streams ──────────────────────────────────────────────────────────────────────────────
 
+  get clock(): Clock {
+    return this.world.clock;
+  }
+
   /** Mostly far below a millisecond, sometimes long enough for others to come in between. */
   delayMs(from: string, to: string): number {
     const { delays } = this.world;
@@ -310,7 +173,7 @@ export class SimulatedNetwork {
     return 0.05 + delays.below(10) / 100;
   }
 
-  tamper(_stream: Stream, bytes: Uint8Array, isPayload: boolean): void {
+  tamper(bytes: Uint8Array, isPayload: boolean): void {
     if (!isPayload || this.#habits.bitFlips === 0) return;
     if (this.#random.below(this.#habits.bitFlips) > 0) return;
     bytes[this.#random.below(bytes.length)]! ^= 1 << this.#random.below(8);
@@ -318,12 +181,13 @@ export class SimulatedNetwork {
 
   /**
    * A request comes twice: to an mds at any later time, which is to know it again; to others
-   * without anything in between, for a stream itself repeats nothing later.
+   * without anything in between, for a stream itself repeats nothing later: the second copy of a
+   * write must not come after the write of another client that began when the first was answered.
    */
   duplicate(stream: Stream, frame: Frame): void {
     const { duplicates } = this.#habits;
     if (duplicates === 0 || !frame.isRequest || this.#random.below(duplicates) > 0) return;
-    if (!stream.receiver.host.startsWith("mds")) return stream.sendAgain(frame.bytes);
+    if (!stream.receiver.host.startsWith("mds")) return stream.sendTwice(frame.bytes);
     const delayMs = this.#random.below(2) * this.#random.below(4_000);
     this.world.clock.setTimer(() => stream.sendAgain(frame.bytes), delayMs);
   }

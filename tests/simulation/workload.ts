@@ -5,10 +5,12 @@ import type { Cluster, FileSystem, OpenFile } from "../../client/mod.ts";
 import { isRustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Attributes } from "../../shared/model.ts";
+import { newFileMode } from "../support/model_file_system.ts";
+import type { Operation, Outcome } from "../support/operations.ts";
 import type { SeededRandom } from "../support/seeded_random.ts";
+import { withStatus } from "../support/subjects.ts";
 import type { ByteWrite, Contents } from "./contents.ts";
 import type { History } from "./linearizability.ts";
-import type { Operation, Outcome, Status } from "./model.ts";
 import type { HostProcess } from "./process.ts";
 
 /** What the lanes of all clients share. */
@@ -154,13 +156,14 @@ export class Lane {
   async #mkdir(): Promise<void> {
     const { random, nextId } = this.#context;
     const path = random.below(4) > 0 ? this.#directoryName() : this.#path();
-    const operation = { op: "mkdir", id: nextId(), path } as const;
+    const operation = { op: "mkdir", id: nextId(), path, mode: 0o755 } as const;
     const made = await this.#do(operation, () => this.#fileSystem.mkdir(path));
     this.#noteMade(operation, made);
   }
 
   async #create(path: string): Promise<void> {
-    const operation = { op: "create", id: this.#context.nextId(), path } as const;
+    const id = this.#context.nextId();
+    const operation = { op: "create", id, path, mode: newFileMode } as const;
     const layout = this.#layout();
     const made = await this.#do(
       operation,
@@ -216,7 +219,7 @@ export class Lane {
 
   #stat(path: string): Promise<Attributes | undefined> {
     const stat = () => this.#fileSystem.stat(path, { follow: false });
-    return this.#do({ op: "stat", path }, stat, withStatus);
+    return this.#do({ op: "stat", path, follow: false }, stat, withStatus);
   }
 
   #readdir(path: string): Promise<string[] | undefined> {
@@ -320,9 +323,11 @@ export class Lane {
     const { contents, fail } = this.#context;
     const openedAt = contents.now();
     const open = () => this.#fileSystem.open(path);
-    const file = await this.#do({ op: "open", path }, open, ({ attributes }) => ({
-      status: statusOf(attributes),
-    }));
+    const file = await this.#do(
+      { op: "open", path },
+      open,
+      ({ attributes }) => withStatus(attributes),
+    );
     if (!file) return;
     const { ino } = file.attributes;
     await this.#try(`read inode ${ino}`, async () => {
@@ -382,12 +387,4 @@ export class Lane {
   #noteMade(operation: Operation, made: Attributes | undefined): void {
     if (made) this.#context.noteInode(made.ino, operation);
   }
-}
-
-function withStatus(attributes: Attributes): Outcome {
-  return { status: statusOf(attributes) };
-}
-
-function statusOf({ type, mode, links, sizeBytes }: Attributes): Status {
-  return { type, mode, links, sizeBytes };
 }

@@ -91,6 +91,12 @@ export class ClientCommands implements AsyncDisposable {
     return stdout;
   }
 
+  /** A file with `text` in it. */
+  async putText(path: string, text: string): Promise<void> {
+    const { code, stderr } = await this.run(["put", "-f", "-", path], { stdin: text });
+    assert.equal(code, 0, stderr);
+  }
+
   /** Every document that a command prints. */
   async jsonLines(...args: readonly string[]): Promise<Document[]> {
     const output = await this.ok("--json", ...args);

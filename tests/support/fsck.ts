@@ -1,15 +1,45 @@
 // Runs fsck on a test cluster, and plants damage in its store.
 
+import type { FileSystem } from "../../client/mod.ts";
 import type { FsckOptions, FsckSummary, ReportedFinding } from "../../mds/fsck/fsck.ts";
 import { fsck } from "../../mds/fsck/fsck.ts";
 import { decodeInode, encodeInode, type Inode, Schema } from "../../mds/schema.ts";
+import { limits } from "../../shared/limits.ts";
 import { loggerOf } from "../../shared/logging.ts";
 import type { Key, OpenTransaction, Store, Transaction } from "../../shared/store/store.ts";
 import { transact } from "../../shared/store/transact.ts";
+import { pattern } from "../contract/object_store.ts";
 import type { TestCluster } from "./cluster.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 
 export const schema = new Schema("test");
+export const stripeBytes = limits.stripeBytesMin;
+/** Of a client and of a file that it has open, of which no mds ever heard. */
+export const [clientId, handle] = ["0123456789abcdef".repeat(2), "fedcba9876543210".repeat(2)];
+/** No MessagePack begins so. */
+export const unreadable = new Uint8Array([0xc1]);
+
+export async function makeFile(fileSystem: FileSystem, path: string, replicas = 1) {
+  const layout = { stripeBytes, stripeCount: 2, replicas };
+  await using file = await fileSystem.create(path, { layout });
+  await file.write(0, pattern(1, 3 * stripeBytes + 7));
+  await file.close();
+  return file.attributes;
+}
+
+/** A tree with one of everything; the inode numbers by path. */
+export async function makeTree(cluster: TestCluster) {
+  const fileSystem = cluster.fileSystem();
+  const directory = await fileSystem.mkdir("/d");
+  const below = await fileSystem.mkdir("/d/below");
+  const file = await makeFile(fileSystem, "/d/file");
+  const twice = await makeFile(fileSystem, "/twice", 2);
+  await fileSystem.link("/twice", "/d/twice");
+  const link = await fileSystem.symlink("file", "/d/link");
+  return { fileSystem, directory, below, file, twice, link };
+}
+
+export type MadeTree = Awaited<ReturnType<typeof makeTree>>;
 
 export interface FsckOutcome extends FsckSummary {
   readonly said: readonly ReportedFinding[];
@@ -48,6 +78,14 @@ export function plant(
   return transact(context, async (transaction) => await change(transaction));
 }
 
+/** The record of an inode that nobody removed, with what it counted for. */
+export function loseInode(cluster: TestCluster, ino: number): Promise<void> {
+  return plant(cluster, (transaction) => {
+    transaction.delete(schema.inode(ino));
+    transaction.add(schema.inodeCount, -1n);
+  });
+}
+
 export function plantInode(
   cluster: TestCluster,
   ino: number,
@@ -57,6 +95,12 @@ export function plantInode(
     const inode = decodeInode((await transaction.get(schema.inode(ino)))!);
     transaction.set(schema.inode(ino), encodeInode(change(inode)));
   });
+}
+
+export async function valueOf(cluster: TestCluster, key: string) {
+  let value: Uint8Array | undefined;
+  await plant(cluster, async (transaction) => void (value = await transaction.get(key)));
+  return value;
 }
 
 /** A store each of whose transactions waits for `beforeReading` before its first read. */

@@ -1,6 +1,7 @@
 // A cluster of several mgs, mds and OSTs, each a process of its own on one store, that can be
 // killed, stopped and started again at the address that they had.
 
+import { DatabaseSync } from "node:sqlite";
 import { Cluster, parseAddress } from "../../client/mod.ts";
 import type { Address } from "../../shared/environment.ts";
 import { type ProcessStore, processStore } from "./foundationdb.ts";
@@ -91,6 +92,22 @@ export class ServerCluster implements AsyncDisposable {
     return await process.status;
   }
 
+  /**
+   * Stops a server in its tracks, where it does not hold the lock of the sqlite store: all others
+   * would wait for that, which is documented, as long as the process is there.
+   */
+  async stopBetweenCommits(name: string): Promise<void> {
+    if (!this.storeUrl.startsWith("sqlite:")) return this.process(name).kill("SIGSTOP");
+    using store = new DatabaseSync(this.storeUrl.slice("sqlite:".length), { timeout: 1_000 });
+    for (let tries = 0; tries < 20; tries++) {
+      this.process(name).kill("SIGSTOP");
+      if (isUnlocked(store)) return;
+      this.process(name).kill("SIGCONT");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new Error(`${name} was never found without the lock`);
+  }
+
   /** Starts one that has ended, where it was; resolves when the map has it. */
   async startAgain(name: string): Promise<void> {
     const server = this.#server(name);
@@ -141,5 +158,16 @@ export class ServerCluster implements AsyncDisposable {
     const server = this.#servers.get(name);
     if (!server) throw new Error(`There is no server ${name}`);
     return server;
+  }
+}
+
+function isUnlocked(store: DatabaseSync): boolean {
+  try {
+    store.exec("BEGIN IMMEDIATE");
+    store.exec("ROLLBACK");
+    return true;
+  } catch (error) {
+    if (String(error).includes("database is locked")) return false;
+    throw error;
   }
 }

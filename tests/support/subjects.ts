@@ -3,7 +3,8 @@
 
 import * as fs from "node:fs";
 import { type FileSystem, isRustreError } from "../../client/mod.ts";
-import type { Operation, Outcome, Status, Subject } from "./operations.ts";
+import type { Attributes } from "../../shared/model.ts";
+import type { Outcome, SimpleOperation, Status, Subject } from "./operations.ts";
 
 export class ClusterSubject implements Subject {
   readonly #fileSystem: FileSystem;
@@ -12,7 +13,7 @@ export class ClusterSubject implements Subject {
     this.#fileSystem = fileSystem;
   }
 
-  async perform(operation: Operation): Promise<Outcome> {
+  async perform(operation: SimpleOperation): Promise<Outcome> {
     try {
       return await this.#perform(operation);
     } catch (error) {
@@ -21,7 +22,7 @@ export class ClusterSubject implements Subject {
     }
   }
 
-  async #perform(operation: Operation): Promise<Outcome> {
+  async #perform(operation: SimpleOperation): Promise<Outcome> {
     const fileSystem = this.#fileSystem;
     switch (operation.op) {
       case "mkdir":
@@ -34,8 +35,7 @@ export class ClusterSubject implements Subject {
         await fileSystem.symlink(operation.target, operation.path);
         return "done";
       case "link":
-        await fileSystem.link(operation.from, operation.to);
-        return "done";
+        return withStatus(await fileSystem.link(operation.from, operation.to));
       case "rename":
         await fileSystem.rename(operation.from, operation.to);
         return "done";
@@ -51,28 +51,24 @@ export class ClusterSubject implements Subject {
       }
       case "readlink":
         return { target: await fileSystem.readlink(operation.path) };
-      case "stat":
-        return { status: await this.#stat(operation.path, operation.follow) };
-      case "chmod":
-        await fileSystem.setAttributes(operation.path, { mode: operation.mode });
-        return "done";
-      case "chown": {
-        const { uid, gid } = operation;
-        await fileSystem.setAttributes(operation.path, { uid, gid });
-        return "done";
+      case "stat": {
+        const { path, follow } = operation;
+        return withStatus(await fileSystem.stat(path, { follow }));
       }
-      case "truncate":
-        await fileSystem.setAttributes(operation.path, { sizeBytes: operation.sizeBytes });
-        return "done";
+      case "chmod":
+      case "chown":
+      case "truncate": {
+        const { op: _, path, ...changes } = operation;
+        return withStatus(await fileSystem.setAttributes(path, changes));
+      }
     }
   }
+}
 
-  async #stat(path: string, follow: boolean): Promise<Status> {
-    const { type, mode, uid, gid, links, sizeBytes } = await this.#fileSystem.stat(path, {
-      follow,
-    });
-    return { type, mode, uid, gid, links, sizeBytes };
-  }
+/** What the model has of an inode's attributes. */
+export function withStatus(attributes: Attributes): { readonly status: Status } {
+  const { type, mode, uid, gid, links, sizeBytes } = attributes;
+  return { status: { type, mode, uid, gid, links, sizeBytes } };
 }
 
 export class LocalSubject implements Subject {
@@ -82,7 +78,7 @@ export class LocalSubject implements Subject {
     this.#root = root;
   }
 
-  perform(operation: Operation): Promise<Outcome> {
+  perform(operation: SimpleOperation): Promise<Outcome> {
     try {
       return Promise.resolve(this.#perform(operation));
     } catch (error) {
@@ -92,7 +88,7 @@ export class LocalSubject implements Subject {
     }
   }
 
-  #perform(operation: Operation): Outcome {
+  #perform(operation: SimpleOperation): Outcome {
     const at = (path: string) => this.#root + path;
     switch (operation.op) {
       case "mkdir":
@@ -108,7 +104,7 @@ export class LocalSubject implements Subject {
         return "done";
       case "link":
         fs.linkSync(at(operation.from), at(operation.to));
-        return "done";
+        return { status: this.#stat(at(operation.to), false) };
       case "rename":
         fs.renameSync(at(operation.from), at(operation.to));
         return "done";
@@ -129,13 +125,13 @@ export class LocalSubject implements Subject {
         return { status: this.#stat(at(operation.path), operation.follow) };
       case "chmod":
         fs.chmodSync(at(operation.path), operation.mode);
-        return "done";
+        return { status: this.#stat(at(operation.path), true) };
       case "chown":
         fs.chownSync(at(operation.path), operation.uid, operation.gid);
-        return "done";
+        return { status: this.#stat(at(operation.path), true) };
       case "truncate":
         fs.truncateSync(at(operation.path), operation.sizeBytes);
-        return "done";
+        return { status: this.#stat(at(operation.path), true) };
     }
   }
 

@@ -30,8 +30,7 @@ class World {
 
   copy(options: Partial<CopyOptions> = {}) {
     const { environment, from, to } = this;
-    const checkSource = () => Promise.resolve();
-    return copyStore({ environment, from, to, clusterName: "c", checkSource, ...options });
+    return copyStore({ environment, from, to, clusterName: "c", ...options });
   }
 
   write(store: Store, change: (transaction: Transaction) => void): Promise<void> {
@@ -207,10 +206,10 @@ copyTest(
   },
 );
 
-copyTest("copyStore() refuses a source that its caller cannot read", async (world) => {
+copyTest("copyStore() refuses a source of a newer format", async (world) => {
   await world.fill();
-  const checkSource = () => Promise.reject(new RustreError("STORE_FORMAT", "too new"));
-  await assert.rejects(world.copy({ checkSource }), { code: "STORE_FORMAT", message: "too new" });
+  await world.write(world.from, (transaction) => transaction.set("c/format", encode([1, 99])));
+  await assert.rejects(world.copy(), { code: "STORE_FORMAT", message: /it has format 99/ });
   assert.deepEqual(await world.rows(world.to), []);
 });
 
@@ -278,8 +277,36 @@ copyTest("copyStore() does not wait for leases that were given back", async (wor
   await lease.release();
   const startMs = world.clock.monotonicMs();
   await world.copy();
-  assert.ok(world.clock.monotonicMs() - startMs < limits.leaseRenewMs);
+  assert.ok(world.clock.monotonicMs() - startMs < limits.leaseMs / 2);
 });
+
+copyTest(
+  "copyStore() notices a server that takes over just when another one stops",
+  async (world) => {
+    await world.fill();
+    const context = { store: world.from, environment: world.environment };
+    const [one, other] = ["mds0", "mds1"].map((holder) => {
+      return new Lease({ context, key: "c/lease/collector", holder });
+    }) as [Lease, Lease];
+    await one.renew();
+    await one.release();
+    world.clock.setTimer(() => void other.keep(), limits.leaseWatchMs);
+    await assert.rejects(world.copy(), { code: "CONFLICT", message: /changed meanwhile/ });
+    await assert.rejects(world.readId(world.to), { code: "STORE_FORMAT" });
+  },
+);
+
+copyTest(
+  "copyStore() waits for an fsck that repairs, and refuses to run beside it",
+  async (world) => {
+    await world.fill();
+    const context = { store: world.from, environment: world.environment };
+    const lease = new Lease({ context, key: "c/lease/fsck", holder: "fsck" });
+    await lease.renew();
+    world.clock.setTimer(() => void lease.renew(), limits.leaseRenewMs);
+    await assert.rejects(world.copy(), { code: "EBUSY" });
+  },
+);
 
 copyTest("copyStore() gives way to another run that copies to the same store", async (world) => {
   await world.fill();

@@ -6,6 +6,7 @@ import { RustreError } from "../../../shared/errors.ts";
 import type { ErrorCode } from "../../../shared/errors.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import { openStore } from "../../../shared/store/open.ts";
+import { inDirectory } from "../../support/directory.ts";
 
 const { clock } = systemEnvironment();
 
@@ -17,15 +18,6 @@ async function refuses(url: string, code: ErrorCode, message: RegExp): Promise<v
     assert.ok(error.message.includes(url.slice(url.indexOf(":") + 1)), error.message);
     return true;
   });
-}
-
-async function inDirectory(test: (directory: string) => Promise<void>): Promise<void> {
-  const directory = await Deno.makeTempDir({ prefix: "rustre-open-" });
-  try {
-    await test(directory);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
 }
 
 Deno.test("openStore() refuses a URL that is none and names the forms", async () => {

@@ -3,20 +3,12 @@ import * as fs from "node:fs";
 import { LocalDraft, makeLocalLink } from "../../../../client/transfer/local_draft.ts";
 import { openUnnamed } from "../../../../shared/libc.ts";
 import { limits } from "../../../../shared/limits.ts";
+import { inDirectory } from "../../../support/directory.ts";
 import { SeededRandom } from "../../../support/seeded_random.ts";
 
 const random = new SeededRandom(1);
 const attributes = { mode: 0o640, atimeNs: 1_000_000_000n, mtimeNs: 2_000_000_000n };
 const content = new TextEncoder().encode("new");
-
-async function inDirectory(test: (directory: string) => Promise<void> | void): Promise<void> {
-  const directory = await Deno.makeTempDir();
-  try {
-    await test(directory);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
-}
 
 function names(directory: string): string[] {
   return [...Deno.readDirSync(directory)].map(({ name }) => name).sort();

@@ -12,16 +12,8 @@ import {
 import { setTimes, setTimesOf } from "../../../../client/transfer/local_times.ts";
 import { temporaryPath } from "../../../../client/transfer/temporary_path.ts";
 import type { RustreError } from "../../../../shared/errors.ts";
+import { inDirectory } from "../../../support/directory.ts";
 import { SeededRandom } from "../../../support/seeded_random.ts";
-
-async function inDirectory(test: (directory: string) => Promise<void>): Promise<void> {
-  const directory = await Deno.makeTempDir();
-  try {
-    await test(directory);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
-}
 
 Deno.test("localError() says the reason of every error of the platform, and leaves others", () => {
   const named = Object.assign(new Error("Is a directory (os error 21): open '/a'"), {

@@ -26,7 +26,7 @@ Deno.test("inodeProblem() takes what an mds writes, and nothing else", () => {
   for (const inode of [file, directory, root]) {
     assert.equal(inodeProblem(inode.ino, inode), undefined);
   }
-  const link: Inode = { ...plain, type: "symlink", target: "", dataEndBytes: 0 };
+  const link: Inode = { ...plain, type: "symlink", target: "äb", sizeBytes: 3, dataEndBytes: 0 };
   assert.equal(inodeProblem(7, link), undefined);
   const wrong: Inode[] = [
     { ...file, ino: 8 },
@@ -39,8 +39,13 @@ Deno.test("inodeProblem() takes what an mds writes, and nothing else", () => {
     { ...file, layout: undefined },
     { ...file, layout: { ...file.layout!, targets: [] } },
     { ...file, layout: { ...file.layout!, stripeBytes: 1 } },
+    { ...file, layout: { ...file.layout!, targets: [[0, 1], [2, 2]] } },
     { ...directory, parent: undefined },
+    { ...directory, parent: 0 },
+    { ...directory, defaults: { stripeCount: -1 } },
     { ...link, target: undefined },
+    { ...link, target: "", sizeBytes: 0 },
+    { ...link, sizeBytes: 2 },
   ];
   for (const inode of wrong) assert.notEqual(inodeProblem(7, inode), undefined);
   assert.notEqual(inodeProblem(1, { ...root, parent: 2 }), undefined);
@@ -60,6 +65,8 @@ Deno.test("entryProblem() and linksProblem() name what does not fit", () => {
     "wrong-links",
     undefined,
   ]);
+  assert.equal(linksProblem({ ...file, links: 0 }, 0)?.kind, "unnamed-inode");
+  assert.equal(linksProblem({ ...directory, ino: 1 }, 0), undefined);
 });
 
 Deno.test("requiredObjects() are those that the data reaches, with their lengths", () => {
