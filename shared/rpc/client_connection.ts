@@ -148,6 +148,7 @@ export class ClientConnection {
     if (this.#closedBecause !== undefined) return;
     this.#closedBecause = because;
     this.#isInDoubt = this.#wasAbandoned || this.#pending.size > 0;
+    this.#reader.close();
     this.#writer.close();
     this.#cancelSweep?.();
     this.#onClosed();
@@ -302,7 +303,10 @@ async function openBefore(
     payloadBytesMax: limits.framePayloadBytesMax,
   });
   const writer = new FrameWriter(connection, { clock, bodyBytesMax: limits.requestBodyBytesMax });
-  const close = () => writer.close();
+  const close = () => {
+    reader.close();
+    writer.close();
+  };
   stop.addEventListener("abort", close, { once: true });
   try {
     if (stop.aborted) throw interrupted(stop);
