@@ -126,6 +126,47 @@ function* piecesOfLane(
   }
 }
 
+/** A range of an object, as the pieces of a file that follow each other there. */
+export interface ObjectRange {
+  readonly seq: number;
+  readonly offsetInObjectBytes: number;
+  readonly lengthBytes: number;
+  /** In order, without gaps in the object; one at least. */
+  readonly pieces: readonly Piece[];
+}
+
+/**
+ * Joins pieces to ranges of at most `rangeBytesMax`, wherever one begins in the same object where the
+ * one before it ends: the stripes of a lane do.
+ */
+export function* objectRanges(
+  pieces: Iterable<Piece>,
+  rangeBytesMax: number,
+): Generator<ObjectRange> {
+  let joined: Piece[] = [];
+  let joinedBytes = 0;
+  for (const piece of pieces) {
+    if (!follows(joined.at(-1), piece) || joinedBytes + piece.lengthBytes > rangeBytesMax) {
+      if (joined.length > 0) yield rangeOf(joined, joinedBytes);
+      joined = [];
+      joinedBytes = 0;
+    }
+    joined.push(piece);
+    joinedBytes += piece.lengthBytes;
+  }
+  if (joined.length > 0) yield rangeOf(joined, joinedBytes);
+}
+
+function follows(before: Piece | undefined, { seq, offsetInObjectBytes }: Piece): boolean {
+  return before?.seq === seq &&
+    before.offsetInObjectBytes + before.lengthBytes === offsetInObjectBytes;
+}
+
+function rangeOf(pieces: readonly Piece[], lengthBytes: number): ObjectRange {
+  const { seq, offsetInObjectBytes } = pieces[0]!;
+  return { seq, offsetInObjectBytes, lengthBytes, pieces };
+}
+
 /** How many objects a file of `dataEndBytes` may have: every seq of its objects is below it. */
 export function objectCount(layout: Layout, dataEndBytes: number): number {
   if (dataEndBytes === 0) return 0;
