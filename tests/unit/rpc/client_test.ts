@@ -45,10 +45,13 @@ Deno.test("calls, uploads and downloads over TCP give each caller its own reply"
   await using server = await startServer(systemEnvironment());
   const rpc = server.client();
   const random = new SeededRandom(9);
-  await Promise.all(Array.from({ length: 400 }, async (_, index) => {
-    const lengthBytes = random.below(200_000);
+  // Before anything waits for a connection: it takes this thread for a second or two.
+  const inputs = Array.from({ length: 400 }, () => {
     const payload = random.bytes(random.below(2) === 0 ? 100 : 50_000);
     const sum = payload.reduce((a, b) => a + b, 0);
+    return { lengthBytes: random.below(200_000), payload, sum };
+  });
+  await Promise.all(inputs.map(async ({ lengthBytes, payload, sum }, index) => {
     const [echoed, uploaded, downloaded] = await Promise.all([
       rpc.call(server.endpoint, testService, "echo", { text: `call ${index}` }),
       rpc.call(server.endpoint, testService, "upload", {}, { payload }),
