@@ -99,8 +99,9 @@ export class ObjectClient implements AsyncDisposable {
   }
 
   /**
-   * Writes a range of an object to all its replicas, which answer; with `sync` onto their disks. `contentOf` is
-   * asked for each try: what was changed on its way, or in its file while it was sent, is read again.
+   * Writes a range of an object to all its replicas, which answer; with `sync` onto their disks.
+   * `contentOf` is asked for each try: what was changed on its way, or in its file while it was sent,
+   * is read again.
    */
   write(
     file: FileObjects,

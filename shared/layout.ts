@@ -137,16 +137,20 @@ export interface ObjectRange {
 
 /**
  * Joins pieces to ranges of at most `rangeBytesMax`, wherever one begins in the same object where the
- * one before it ends: the stripes of a lane do.
+ * one before it ends: the stripes of a lane do. A piece that begins within a block stays alone, as it
+ * is written in another way.
  */
 export function* objectRanges(
   pieces: Iterable<Piece>,
   rangeBytesMax: number,
+  blockBytes: number = limits.checksumBlockBytes,
 ): Generator<ObjectRange> {
   let joined: Piece[] = [];
   let joinedBytes = 0;
   for (const piece of pieces) {
-    if (!follows(joined.at(-1), piece) || joinedBytes + piece.lengthBytes > rangeBytesMax) {
+    const fits = joinedBytes + piece.lengthBytes <= rangeBytesMax;
+    const beginsWithBlock = (joined[0]?.offsetInObjectBytes ?? 0) % blockBytes === 0;
+    if (!fits || !beginsWithBlock || !follows(joined.at(-1), piece)) {
       if (joined.length > 0) yield rangeOf(joined, joinedBytes);
       joined = [];
       joinedBytes = 0;

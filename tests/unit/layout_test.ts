@@ -106,10 +106,11 @@ Deno.test("objectRanges() joins what one request can take of an object, and lose
     fc.nat({ max: 150 }),
     fc.integer({ min: 1, max: 7 }),
     fc.integer({ min: 7, max: 20 }),
-    (layout, offsetBytes, lengthBytes, pieceBytesMax, rangeBytesMax) => {
+    fc.integer({ min: 1, max: 3 }),
+    (layout, offsetBytes, lengthBytes, pieceBytesMax, rangeBytesMax, blockBytes) => {
       for (const lane of lanes(layout, offsetBytes, lengthBytes, pieceBytesMax)) {
         const ofLane = [...lane.pieces];
-        const found = [...objectRanges(ofLane, rangeBytesMax)];
+        const found = [...objectRanges(ofLane, rangeBytesMax, blockBytes)];
         assert.deepEqual(found.flatMap((range) => range.pieces), ofLane);
         for (const [index, range] of found.entries()) {
           assert(range.lengthBytes > 0 && range.lengthBytes <= rangeBytesMax);
@@ -121,7 +122,12 @@ Deno.test("objectRanges() joins what one request can take of an object, and lose
           assert.equal(nextBytes, range.offsetInObjectBytes + range.lengthBytes);
           const [next] = found[index + 1]?.pieces ?? [];
           const isFull = next && range.lengthBytes + next.lengthBytes > rangeBytesMax;
-          assert(!next || next.seq !== range.seq || isFull, "it ends for a reason");
+          const isWithinBlock = range.offsetInObjectBytes % blockBytes !== 0;
+          assert(!isWithinBlock || range.pieces.length === 1);
+          assert(
+            !next || next.seq !== range.seq || isFull || isWithinBlock,
+            "it ends for a reason",
+          );
         }
       }
     },
