@@ -160,23 +160,30 @@ export function residentBytes(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? NaN) * 1024;
 }
 
-/** Processor time that a process has used so far, in milliseconds, from /proc. */
-function processorMs(pid: number | "self"): number {
+/** Processor time, in microseconds: in the program itself, and in the system on its behalf. */
+export interface ProcessorTime {
+  readonly user: number;
+  readonly system: number;
+}
+
+/** What a process has used so far, from /proc. */
+function processorTimeOf(pid: number | "self"): ProcessorTime {
   // What follows the command's name, which may have any character: field 3 is the first.
   const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ").at(-1)!.split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * clockTickMs;
+  const [user, system] = [fields[11], fields[12]].map((ticks) => Number(ticks) * clockTickUs);
+  return { user: user!, system: system! };
 }
 
 /** Of every Linux. */
-const clockTickMs = 10;
+const clockTickUs = 10_000;
 
 /**
- * Where the time of some work goes: the processor time of each role and of this process, in
- * microseconds for each of its `units`.
+ * Where the time of some work goes: the processor time of each role and of this process, for each of
+ * its `units`.
  */
 export class Profile {
   readonly #cluster: BenchCluster;
-  readonly #usedMs = new Map<string, number>();
+  readonly #used = new Map<string, ProcessorTime>();
   #units = 0;
 
   constructor(cluster: BenchCluster) {
@@ -186,24 +193,33 @@ export class Profile {
   async of<T>(units: number, action: () => Promise<T>): Promise<T> {
     const before = this.#now();
     const result = await action();
-    for (const [role, ms] of this.#now()) {
-      this.#usedMs.set(role, (this.#usedMs.get(role) ?? 0) + ms - before.get(role)!);
+    for (const [role, after] of this.#now()) {
+      add(this.#used, role, {
+        user: after.user - before.get(role)!.user,
+        system: after.system - before.get(role)!.system,
+      });
     }
     this.#units += units;
     return result;
   }
 
   /** By role, the client among them. */
-  processorMicroseconds(): Record<string, number> {
-    const perUnit = ([role, ms]: [string, number]) => [role, Math.round(1000 * ms / this.#units)];
-    return Object.fromEntries([...this.#usedMs].map(perUnit));
+  processorMicroseconds(): Record<string, ProcessorTime> {
+    const perUnit = (microseconds: number) => Math.round(microseconds / this.#units);
+    const roles = [...this.#used].map(([role, { user, system }]) => {
+      return [role, { user: perUnit(user), system: perUnit(system) }] as const;
+    });
+    return Object.fromEntries(roles);
   }
 
-  #now(): Map<string, number> {
-    const used = new Map([["client", processorMs("self")]]);
-    for (const { role, pid } of this.#cluster.processes) {
-      used.set(role, (used.get(role) ?? 0) + processorMs(pid));
-    }
+  #now(): Map<string, ProcessorTime> {
+    const used = new Map([["client", processorTimeOf("self")]]);
+    for (const { role, pid } of this.#cluster.processes) add(used, role, processorTimeOf(pid));
     return used;
   }
+}
+
+function add(used: Map<string, ProcessorTime>, role: string, more: ProcessorTime): void {
+  const { user, system } = used.get(role) ?? { user: 0, system: 0 };
+  used.set(role, { user: user + more.user, system: system + more.system });
 }

@@ -1,6 +1,6 @@
-// A range of a file as pieces, each in one object, and the two ways to run a task on all of them.
+// A range of a file as pieces, each in one object, and the ways to run a task on all of them.
 
-import { lanes, type Piece, pieces } from "../shared/layout.ts";
+import { lanes, type ObjectRange, objectRanges, type Piece, pieces } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { ContentOf } from "./object_client.ts";
 import type { FileObjects } from "./object_parts.ts";
@@ -20,21 +20,25 @@ export interface PieceToRead extends FileBytes {
   readInto(buffer: Uint8Array): Promise<number>;
 }
 
-/** A part of a file whose turn it is to be written. */
-export interface PieceToWrite extends FileBytes {
+/** Parts of a file whose turn it is to be written, with one request. */
+export interface PieceToWrite {
+  /** In order; not next to each other in the file, but in the object where they are stored. */
+  readonly ranges: readonly FileBytes[];
+  /** Of all of them. */
+  readonly lengthBytes: number;
   /** Writes what `contentOf` gives, which is of the piece's length; asked again for each try. */
   write(contentOf: ContentOf): Promise<void>;
 }
 
-/** Runs a task on the pieces of a range of a file. */
-export type EachPiece = (
+/** Runs a task on what a range of a file consists of. */
+export type Each<Part> = (
   range: FileBytes,
   signal: AbortSignal | undefined,
-  task: (piece: Piece) => Promise<void>,
+  task: (part: Part) => Promise<void>,
 ) => Promise<void>;
 
-/** In no order, as many at once as the OSTs have room for. */
-export function eachInWindows({ layout }: FileObjects, windows: TargetWindows): EachPiece {
+/** On its pieces, in no order, as many at once as the OSTs have room for. */
+export function eachInWindows({ layout }: FileObjects, windows: TargetWindows): Each<Piece> {
   return ({ offsetBytes, lengthBytes }, signal, task) => {
     const byPosition = lanes(layout, offsetBytes, lengthBytes, limits.transferBytes);
     const byTarget = Array.from(byPosition, ({ position, pieces: items }) => {
@@ -44,8 +48,23 @@ export function eachInWindows({ layout }: FileObjects, windows: TargetWindows): 
   };
 }
 
+/** {@link eachInWindows}, but on what one write can take of an object. */
+export function eachJoinedInWindows(
+  { layout }: FileObjects,
+  windows: TargetWindows,
+): Each<ObjectRange> {
+  return ({ offsetBytes, lengthBytes }, signal, task) => {
+    const byPosition = lanes(layout, offsetBytes, lengthBytes, limits.transferBytes);
+    const byTarget = Array.from(byPosition, ({ position, pieces: ofLane }) => {
+      const items = objectRanges(ofLane, limits.writeBytesMax);
+      return { targetIndex: layout.targets[position]![0]!, items };
+    });
+    return windows.each(byTarget, signal, task);
+  };
+}
+
 /** For whom there is room already. */
-export function eachInOrder({ layout }: FileObjects): EachPiece {
+export function eachInOrder({ layout }: FileObjects): Each<Piece> {
   return async ({ offsetBytes, lengthBytes }, _signal, task) => {
     for (const piece of pieces(layout, offsetBytes, lengthBytes, limits.transferBytes)) {
       await task(piece);

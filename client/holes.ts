@@ -65,7 +65,7 @@ export class Holes {
     const items = growing.map((object) => ({ ...object, lengthBytes: 0 }));
     const byTarget = Map.groupBy(items, ({ seq }) => targetsOfObject(file.layout, seq)[0]!);
     const byLane = Array.from(byTarget, ([targetIndex, items]) => ({ targetIndex, items }));
-    await objects.windows.each(byLane, signal, async ({ seq, higherLengthBytes }) => {
+    await objects.writeWindows.each(byLane, signal, async ({ seq, higherLengthBytes }) => {
       const answers = await objects.extend(file, seq, higherLengthBytes, signal);
       unsynced.add(seq, answers);
     });

@@ -1,10 +1,10 @@
 // Calls to the OSTs: reads and writes pieces of objects, retries. Knows layouts, not names.
 
 import { endpointOfTarget, targetOf } from "../shared/cluster_map.ts";
-import { checksumsOf, encodeChecksums } from "../shared/checksums.ts";
-import type { Payload } from "../shared/environment.ts";
+import { checksumsOf, encodeChecksums, joinChecksums } from "../shared/checksums.ts";
+import type { GatheredPayload } from "../shared/environment.ts";
 import { RustreError } from "../shared/errors.ts";
-import { objectId, type Piece } from "../shared/layout.ts";
+import { objectId, type ObjectRange, type Piece } from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { ClusterMap, Target } from "../shared/model.ts";
 import { ossService } from "../shared/protocol/oss.ts";
@@ -29,7 +29,7 @@ export interface ObjectClientOptions extends ObjectClientParts {
 
 /** Bytes of an object on their way there. */
 export interface PieceContent {
-  readonly payload: Payload;
+  readonly payload: GatheredPayload;
   /** Of its parts, as checksums.ts cuts and encodes them. */
   readonly checksums: Uint8Array;
 }
@@ -37,12 +37,21 @@ export interface PieceContent {
 /** Gives what is to be written at an offset of an object; asked again for each try. */
 export type ContentOf = (offsetInObjectBytes: number) => PieceContent;
 
-/** What is in memory, and stays there until it is written. */
-export function contentOfBytes(bytes: Uint8Array): ContentOf {
-  return (offsetBytes) => ({
-    payload: bytes,
-    checksums: encodeChecksums(checksumsOf(offsetBytes, bytes)),
-  });
+/**
+ * What is in memory, and stays there until it is written: buffers that follow each other in the
+ * object, all but the last of whole blocks.
+ */
+export function contentOfBytes(...buffers: readonly Uint8Array[]): ContentOf {
+  return (offsetBytes) => ({ payload: buffers, checksums: checksumsOfAll(offsetBytes, buffers) });
+}
+
+function checksumsOfAll(offsetBytes: number, buffers: readonly Uint8Array[]): Uint8Array {
+  let nextBytes = offsetBytes;
+  return joinChecksums(buffers.map((bytes) => {
+    const checksums = encodeChecksums(checksumsOf(nextBytes, bytes));
+    nextBytes += bytes.length;
+    return checksums;
+  }));
 }
 
 export interface WritePieceOptions {
@@ -51,8 +60,12 @@ export interface WritePieceOptions {
 }
 
 export class ObjectClient implements AsyncDisposable {
-  /** Bound what all files of this client have under way. */
-  readonly windows = new TargetWindows();
+  /** Bound what all files of this client have under way, from the OSTs and to them. */
+  readonly readWindows = new TargetWindows(limits.targetWindowBytes);
+  readonly writeWindows = new TargetWindows(
+    limits.writeWindowBytes,
+    limits.writesUnderWayBytes,
+  );
   readonly #options: ObjectClientOptions;
   readonly #counts: IntegrityCounts = {
     mismatches: 0,
@@ -86,16 +99,17 @@ export class ObjectClient implements AsyncDisposable {
   }
 
   /**
-   * Writes one piece to all its replicas, which answer; with `sync` onto their disks. `contentOf` is
-   * asked for each try: what was changed on its way, or in its file while it was sent, is read again.
+   * Writes a range of an object to all its replicas, which answer; with `sync` onto their disks.
+   * `contentOf` is asked for each try: what was changed on its way, or in its file while it was sent,
+   * is read again.
    */
   write(
     file: FileObjects,
-    piece: Piece,
+    range: ObjectRange,
     contentOf: ContentOf,
     { sync, signal }: WritePieceOptions,
   ): Promise<WriteAnswer[]> {
-    const { seq, offsetInObjectBytes: offsetBytes } = piece;
+    const { seq, offsetInObjectBytes: offsetBytes } = range;
     return tryOperation(this.#options, signal, async ({ map, timeoutMs }) => {
       const [primary, ...others] = writableTargets(map, file, seq);
       if (!primary) throw new RustreError("EINVAL", "Cannot write: the layout has no OST");

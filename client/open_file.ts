@@ -4,13 +4,14 @@
 import { assert } from "../shared/assert.ts";
 import { interrupted } from "../shared/deadline.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
-import { fileBytesMax, objectCount, type Piece } from "../shared/layout.ts";
+import { fileBytesMax, objectCount, type ObjectRange, type Piece } from "../shared/layout.ts";
 import type { Attributes, Layout } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
 import {
+  type Each,
   eachInOrder,
   eachInWindows,
-  type EachPiece,
+  eachJoinedInWindows,
   type FileBytes,
   type PieceToRead,
   type PieceToWrite,
@@ -56,8 +57,9 @@ export class OpenFile implements AsyncDisposable {
   readonly path: string;
   readonly #options: OpenFileOptions;
   readonly #objects: FileObjects;
-  readonly #inWindows: EachPiece;
-  readonly #inOrder: EachPiece;
+  readonly #inWindows: Each<Piece>;
+  readonly #joinedInWindows: Each<ObjectRange>;
+  readonly #inOrder: Each<Piece>;
   /** One sync at a time: a second one that found nothing to do would return before the first. */
   readonly #syncTurn = new Semaphore(1);
   #attributes: Attributes & { readonly layout: Layout };
@@ -80,7 +82,8 @@ export class OpenFile implements AsyncDisposable {
     const { objects, mode, requireLease, attributes: { ino, layout, dataEndBytes } } = options;
     const existingEndBytes = mode === "existing" ? dataEndBytes : undefined;
     this.#objects = { ino, layout, requireLease, existingEndBytes };
-    this.#inWindows = eachInWindows(this.#objects, objects.windows);
+    this.#inWindows = eachInWindows(this.#objects, objects.readWindows);
+    this.#joinedInWindows = eachJoinedInWindows(this.#objects, objects.writeWindows);
     this.#inOrder = eachInOrder(this.#objects);
     this.#holes = new Holes({
       objects,
@@ -174,9 +177,11 @@ export class OpenFile implements AsyncDisposable {
   async write(offsetBytes: number, bytes: Uint8Array, options: WriteOptions = {}): Promise<void> {
     const range = { offsetBytes, lengthBytes: bytes.length };
     await this.writePieces(range, (piece) => {
-      const start = piece.offsetBytes - offsetBytes;
-      const part = bytes.subarray(start, start + piece.lengthBytes);
-      return piece.write(contentOfBytes(part));
+      const parts = piece.ranges.map(({ offsetBytes: partBytes, lengthBytes }) => {
+        const start = partBytes - offsetBytes;
+        return bytes.subarray(start, start + lengthBytes);
+      });
+      return piece.write(contentOfBytes(...parts));
     }, options);
   }
 
@@ -273,7 +278,7 @@ export class OpenFile implements AsyncDisposable {
     offsetBytes: number,
     buffer: Uint8Array,
     signal: AbortSignal | undefined,
-    each: EachPiece,
+    each: Each<Piece>,
   ): Promise<number> {
     const endBytes = Math.min(offsetBytes + buffer.length, this.sizeBytes);
     if (endBytes <= offsetBytes) return 0;
@@ -325,9 +330,11 @@ export class OpenFile implements AsyncDisposable {
   ): Promise<void> {
     const { offsetBytes, lengthBytes } = range;
     try {
-      await this.#inWindows(range, signal, (piece) =>
+      await this.#joinedInWindows(range, signal, (piece) =>
         task({
-          offsetBytes: piece.offsetInFileBytes,
+          ranges: piece.pieces.map(({ offsetInFileBytes, lengthBytes }) => {
+            return { offsetBytes: offsetInFileBytes, lengthBytes };
+          }),
           lengthBytes: piece.lengthBytes,
           write: (contentOf) => this.#writePiece(piece, contentOf, { sync, signal }),
         }));
@@ -340,7 +347,7 @@ export class OpenFile implements AsyncDisposable {
   }
 
   async #writePiece(
-    piece: Piece,
+    piece: ObjectRange,
     contentOf: ContentOf,
     { sync, signal }: { sync: boolean; signal: AbortSignal | undefined },
   ): Promise<void> {

@@ -1,5 +1,6 @@
-// Bounds what this client has under way to each OST: one that is slow takes its own room, not that
-// of the others. Waiting is done here, before anything is held for a request.
+// Bounds what this client has under way to each OST, and perhaps to all of them: one that is slow
+// takes its own room, not that of the others. Waiting is done here, before anything is held for a
+// request.
 
 import { interrupted } from "../shared/deadline.ts";
 import { limits } from "../shared/limits.ts";
@@ -18,7 +19,15 @@ interface Run {
 }
 
 export class TargetWindows {
+  readonly #windowBytes: number;
+  readonly #whole: Semaphore | undefined;
   readonly #rooms = new Map<number, Semaphore>();
+
+  /** Each OST has room for so many bytes, and all of them together for `wholeBytes`. */
+  constructor(windowBytes: number, wholeBytes?: number) {
+    this.#windowBytes = windowBytes;
+    if (wholeBytes !== undefined) this.#whole = new Semaphore(wholeBytes);
+  }
 
   /** Bytes that count as under way to an OST. */
   inUseBytes(targetIndex: number): number {
@@ -51,10 +60,11 @@ export class TargetWindows {
     const underWay = new Set<Promise<void>>();
     for (const item of items) {
       const units = Math.max(item.lengthBytes, limits.targetWindowRequestBytes);
-      if (!(await enter(room, units, run))) break;
+      if (!(await this.#enter(room, units, run))) break;
       const running = task(item)
         .catch((error) => void (run.failed ??= { error }))
         .finally(() => {
+          this.#whole?.release(units);
           room.release(units);
           underWay.delete(running);
         });
@@ -63,9 +73,17 @@ export class TargetWindows {
     await Promise.all(underWay);
   }
 
+  /** That of the OST first: what waits for it keeps nobody else waiting. */
+  async #enter(room: Semaphore, units: number, run: Run): Promise<boolean> {
+    if (!(await enter(room, units, run))) return false;
+    if (!this.#whole || await enter(this.#whole, units, run)) return true;
+    room.release(units);
+    return false;
+  }
+
   #roomOf(targetIndex: number): Semaphore {
     let room = this.#rooms.get(targetIndex);
-    if (!room) this.#rooms.set(targetIndex, room = new Semaphore(limits.targetWindowBytes));
+    if (!room) this.#rooms.set(targetIndex, room = new Semaphore(this.#windowBytes));
     return room;
   }
 }

@@ -40,9 +40,18 @@ export interface FileRange {
 /** Raw bytes of a message, in memory or in a file. */
 export type Payload = Uint8Array | FileRange;
 
+/** A payload that is in several places: its parts are sent one after the other. */
+export type GatheredPayload = Payload | readonly Payload[];
+
+export function partsOf(payload: GatheredPayload): readonly Payload[] {
+  return payload instanceof Uint8Array || "file" in payload ? [payload] : payload;
+}
+
 /** How many bytes a payload has. */
-export function payloadBytesOf(payload: Payload): number {
-  return payload instanceof Uint8Array ? payload.length : payload.lengthBytes;
+export function payloadBytesOf(payload: GatheredPayload): number {
+  if (payload instanceof Uint8Array) return payload.length;
+  if ("file" in payload) return payload.lengthBytes;
+  return payload.reduce((bytes, part) => bytes + payloadBytesOf(part), 0);
 }
 
 /** One end of a reliable, ordered byte stream. */

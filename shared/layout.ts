@@ -126,6 +126,51 @@ function* piecesOfLane(
   }
 }
 
+/** A range of an object, as the pieces of a file that follow each other there. */
+export interface ObjectRange {
+  readonly seq: number;
+  readonly offsetInObjectBytes: number;
+  readonly lengthBytes: number;
+  /** In order, without gaps in the object; one at least. */
+  readonly pieces: readonly Piece[];
+}
+
+/**
+ * Joins pieces to ranges of at most `rangeBytesMax`, wherever one begins in the same object where the
+ * one before it ends: the stripes of a lane do. A piece that begins within a block stays alone, as it
+ * is written in another way.
+ */
+export function* objectRanges(
+  pieces: Iterable<Piece>,
+  rangeBytesMax: number,
+  blockBytes: number = limits.checksumBlockBytes,
+): Generator<ObjectRange> {
+  let joined: Piece[] = [];
+  let joinedBytes = 0;
+  for (const piece of pieces) {
+    const fits = joinedBytes + piece.lengthBytes <= rangeBytesMax;
+    const beginsWithBlock = (joined[0]?.offsetInObjectBytes ?? 0) % blockBytes === 0;
+    if (!fits || !beginsWithBlock || !follows(joined.at(-1), piece)) {
+      if (joined.length > 0) yield rangeOf(joined, joinedBytes);
+      joined = [];
+      joinedBytes = 0;
+    }
+    joined.push(piece);
+    joinedBytes += piece.lengthBytes;
+  }
+  if (joined.length > 0) yield rangeOf(joined, joinedBytes);
+}
+
+function follows(before: Piece | undefined, { seq, offsetInObjectBytes }: Piece): boolean {
+  return before?.seq === seq &&
+    before.offsetInObjectBytes + before.lengthBytes === offsetInObjectBytes;
+}
+
+function rangeOf(pieces: readonly Piece[], lengthBytes: number): ObjectRange {
+  const { seq, offsetInObjectBytes } = pieces[0]!;
+  return { seq, offsetInObjectBytes, lengthBytes, pieces };
+}
+
 /** How many objects a file of `dataEndBytes` may have: every seq of its objects is below it. */
 export function objectCount(layout: Layout, dataEndBytes: number): number {
   if (dataEndBytes === 0) return 0;

@@ -17,6 +17,7 @@ const functions = {
   getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize", nonblocking: true },
   syncfs: { parameters: ["i32"], result: "i32", nonblocking: true },
+  madvise: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   posix_fallocate: { parameters: ["i32", "i64", "i64"], result: "i32", nonblocking: true },
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
   utimensat: { parameters: ["i32", "buffer", "buffer", "i32"], result: "i32" },
@@ -166,11 +167,41 @@ export async function syncFileSystem(descriptor: number): Promise<boolean> {
 /** What disks and their file systems ask of a write past the cache, or a multiple of it. */
 export const pageBytes = 4096;
 
-/** How many bytes there are from the first of these to the next page; 0 where nobody can say. */
-export function bytesToPage(bytes: Uint8Array): number {
-  if (!libc()) return 0;
-  const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(unshared(bytes)));
-  return Number(-address & BigInt(pageBytes - 1));
+/** What a processor's large pages have, on most machines. */
+export const largePageBytes = 2 * 1024 * 1024;
+
+/**
+ * How many bytes there are from the first of these to the next page, or the next boundary that is a
+ * power of two; 0 where nobody can say.
+ */
+export function bytesToPage(bytes: Uint8Array, boundaryBytes: number = pageBytes): number {
+  if (!libc() || bytes.length === 0) return 0;
+  const { buffer, byteOffset } = unshared(bytes);
+  return (boundaryBytes - (addressOf(buffer) + byteOffset) % boundaryBytes) % boundaryBytes;
+}
+
+/** It stays where it is, and to ask costs more than a small write. */
+const addresses = new WeakMap<ArrayBuffer, number>();
+
+function addressOf(buffer: ArrayBuffer): number {
+  let address = addresses.get(buffer);
+  if (address === undefined) {
+    address = Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer)));
+    addresses.set(buffer, address);
+  }
+  return address;
+}
+
+/** MADV_HUGEPAGE of Linux. */
+const useLargePages = 14;
+
+/**
+ * Asks for large pages for memory that nobody has touched yet, which begins and ends with them: to
+ * find one page in place of 512 halves what a disk's write of it costs, and copies cost less, too.
+ */
+export function preferLargePages(bytes: Uint8Array): void {
+  // Where it fails the memory has small pages, which are as good.
+  libc()?.madvise(unshared(bytes), BigInt(bytes.length), useLargePages);
 }
 
 /** O_DIRECT of Linux. */

@@ -305,15 +305,27 @@ export const limits = {
   // ── client ───────────────────────────────────────────────────────────────────────────────────
   /** Bytes in one data request of a put or get. */
   transferBytes: 1 * MiB,
+  /**
+   * Bytes of an object that one request of a put writes, stripes that lie apart in the file: each
+   * request takes an OST some 0.3 ms of processor time, whatever it moves.
+   */
+  writeBytesMax: 4 * MiB,
   /** Requests that a stream in order has under way. */
   transferWindow: 16,
   /** Bytes in the buffers of one put or get, of all its files: the memory that it takes. */
   transferBufferBytes: 48 * MiB,
   /**
-   * Bytes that a client has under way to one OST: enough for a fast network, so little that an OST
+   * Bytes that a client has under way from one OST: enough for a fast network, so little that an OST
    * that hangs does not take the buffers of the others, and that a processor's cache holds them.
    */
   targetWindowBytes: 4 * MiB,
+  /** The same on their way there: one write is received while another goes to the disk. */
+  writeWindowBytes: 8 * MiB,
+  /**
+   * And on their way to all OSTs, however many there are: of a network that takes 4 MB/s or more
+   * none of them waits longer than for callTimeoutMs.
+   */
+  writesUnderWayBytes: 32 * MiB,
   /** What a small request counts there: so many of them cost a server as much as this. */
   targetWindowRequestBytes: 64 * KiB,
   /** Repairs that a client has asked for and that are under way at once; each reads a few MiB. */
@@ -413,6 +425,7 @@ export const limits = {
 assert(limits.stripeBytesMin <= limits.stripeBytesDefault, "default stripe below the minimum");
 assert(limits.stripeBytesDefault <= limits.stripeBytesMax, "default stripe above the maximum");
 assert(limits.transferBytes <= limits.framePayloadBytesMax, "a transfer must fit into a frame");
+assert(limits.writeBytesMax <= limits.framePayloadBytesMax, "a write must fit into a frame");
 assert(
   limits.pooledBytesMax >= limits.framePayloadBytesMax,
   "a payload must fit into the buffers that are kept",
@@ -420,6 +433,15 @@ assert(
 assert(
   limits.transferBytes <= limits.targetWindowBytes,
   "a transfer must fit into the window of an OST",
+);
+assert(limits.transferBytes <= limits.writeBytesMax, "a stripe's share must fit into a write");
+assert(
+  limits.writeWindowBytes <= limits.writesUnderWayBytes,
+  "the window of an OST must fit into that of all of them",
+);
+assert(
+  2 * limits.writeBytesMax <= limits.writeWindowBytes,
+  "an OST must be able to take a write while it does another",
 );
 assert(
   limits.transferWindow * limits.transferBytes <= limits.transferBufferBytes,

@@ -2,8 +2,8 @@
 // then it is sent from memory or, where the network can, by the file itself.
 
 import * as fs from "node:fs";
-import { blockBytes, checksumsOf, encodeChecksums, partCount } from "../../shared/checksums.ts";
-import type { SendableFile } from "../../shared/environment.ts";
+import { blockBytes, ChecksumScratch, partCount } from "../../shared/checksums.ts";
+import { payloadBytesOf, type SendableFile } from "../../shared/environment.ts";
 import { fileOfDescriptor } from "../../shared/file_ranges.ts";
 import { limits } from "../../shared/limits.ts";
 import type { FileBytes } from "../file_pieces.ts";
@@ -17,7 +17,7 @@ export class LocalSource implements Disposable {
   readonly #descriptor: number;
   readonly #file: SendableFile;
   /** What goes through it stays in the processor's cache. */
-  #scratch: Uint8Array | undefined;
+  #scratch: ChecksumScratch | undefined;
 
   /** Of a file whose size is known; EBUSY wherever it turns out to be another. */
   constructor(path: string, sizeBytes: number) {
@@ -28,9 +28,13 @@ export class LocalSource implements Disposable {
   }
 
   /** A piece by way of a buffer of its length. */
-  throughBuffer({ offsetBytes }: FileBytes, buffer: Uint8Array): ContentOf {
+  throughBuffer(ranges: readonly FileBytes[], buffer: Uint8Array): ContentOf {
     return (offsetInObjectBytes) => {
-      this.#fill(buffer, offsetBytes);
+      let start = 0;
+      for (const { offsetBytes, lengthBytes } of ranges) {
+        this.#fill(buffer.subarray(start, start + lengthBytes), offsetBytes);
+        start += lengthBytes;
+      }
       return contentOfBytes(buffer)(offsetInObjectBytes);
     };
   }
@@ -39,11 +43,19 @@ export class LocalSource implements Disposable {
    * A piece that is sent by the file itself. Should the file change in between, the receiver notices
    * it by the checksums, and both are made again.
    */
-  fromFile({ offsetBytes, lengthBytes }: FileBytes): ContentOf {
-    return (offsetInObjectBytes) => ({
-      payload: { file: this.#file, offsetBytes, lengthBytes },
-      checksums: this.#checksums({ offsetBytes, lengthBytes }, offsetInObjectBytes),
-    });
+  fromFile(ranges: readonly FileBytes[]): ContentOf {
+    return (offsetInObjectBytes) => {
+      const payload = ranges.map((range) => ({ file: this.#file, ...range }));
+      const lengthBytes = payloadBytesOf(payload);
+      const checksums = new Uint8Array(4 * partCount(offsetInObjectBytes, lengthBytes));
+      let doneBytes = 0;
+      for (const range of ranges) {
+        const ofRange = checksums.subarray(4 * partCount(offsetInObjectBytes, doneBytes));
+        this.#makeChecksums(range, offsetInObjectBytes + doneBytes, ofRange);
+        doneBytes += range.lengthBytes;
+      }
+      return { payload, checksums };
+    };
   }
 
   /** Throws EBUSY where the file has grown. */
@@ -55,22 +67,21 @@ export class LocalSource implements Disposable {
     fs.closeSync(this.#descriptor);
   }
 
-  /** Of a piece of the file; cut at the object's block boundaries they are those of the whole. */
-  #checksums({ offsetBytes, lengthBytes }: FileBytes, offsetInObjectBytes: number): Uint8Array {
-    const scratch = this.#scratch ??= new Uint8Array(limits.fileCopyBytes);
-    const all = new Uint8Array(4 * partCount(offsetInObjectBytes, lengthBytes));
-    let filledBytes = 0;
+  /** Of a range of the file, in portions that end at block boundaries of the object. */
+  #makeChecksums(
+    { offsetBytes, lengthBytes }: FileBytes,
+    offsetInObjectBytes: number,
+    into: Uint8Array,
+  ): void {
+    const scratch = this.#scratch ??= new ChecksumScratch(limits.fileCopyBytes);
     for (let start = 0; start < lengthBytes;) {
-      const inBlockBytes = (offsetInObjectBytes + start) % blockBytes;
-      const length = Math.min(scratch.length - inBlockBytes, lengthBytes - start);
-      const bytes = scratch.subarray(0, length);
-      this.#fill(bytes, offsetBytes + start);
-      const some = encodeChecksums(checksumsOf(offsetInObjectBytes + start, bytes));
-      all.set(some, filledBytes);
-      filledBytes += some.length;
+      const atBytes = offsetInObjectBytes + start;
+      const length = Math.min(scratch.bytes.length - atBytes % blockBytes, lengthBytes - start);
+      this.#fill(scratch.bytes.subarray(0, length), offsetBytes + start);
+      const ofPortion = into.subarray(4 * partCount(offsetInObjectBytes, start));
+      scratch.encodeChecksums(atBytes, length, ofPortion);
       start += length;
     }
-    return all;
   }
 
   #fill(into: Uint8Array, offsetBytes: number): void {

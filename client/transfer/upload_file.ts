@@ -40,12 +40,12 @@ async function writePieces(
   const sync = sizeBytes <= limits.transferBytes;
   const range = { offsetBytes: 0, lengthBytes: sizeBytes };
   await file.writePieces(range, async (piece) => {
-    const { lengthBytes } = piece;
+    const { ranges, lengthBytes } = piece;
     if (isZeroCopy && lengthBytes > limits.syncIoBytesMax) {
-      await piece.write(source.fromFile(piece));
+      await piece.write(source.fromFile(ranges));
     } else {
       using buffer = await buffers.take(lengthBytes, signal);
-      await piece.write(source.throughBuffer(piece, buffer.bytes));
+      await piece.write(source.throughBuffer(ranges, buffer.bytes));
     }
     transfer.moved(lengthBytes);
   }, { signal, sync });

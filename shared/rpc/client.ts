@@ -4,7 +4,7 @@
 import { formatAddress } from "../address.ts";
 import { assert } from "../assert.ts";
 import { interrupted } from "../deadline.ts";
-import type { Address, Environment, Payload } from "../environment.ts";
+import type { Address, Environment, GatheredPayload } from "../environment.ts";
 import { isRustreError, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { ServerRole } from "../model.ts";
@@ -29,7 +29,7 @@ export interface CallOptions {
   /** From the call to the reply, waiting for room and connecting included. */
   readonly timeoutMs?: number | undefined;
   /** Must not change, and its file not be closed, until the call settles. */
-  readonly payload?: Payload | undefined;
+  readonly payload?: GatheredPayload | undefined;
   /** Of an oss, for a request that names no object: which of its workers; see workerCount(). */
   readonly worker?: number | undefined;
 }

@@ -4,7 +4,7 @@
 import * as v from "valibot";
 import { formatAddress } from "../address.ts";
 import { interrupted, withDeadline } from "../deadline.ts";
-import type { Address, Environment, Payload } from "../environment.ts";
+import type { Address, Environment, GatheredPayload } from "../environment.ts";
 import { codeOfNumber, isRustreError, messageOf, RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Frame, type FrameHeader, frameKind } from "./frame.ts";
@@ -26,7 +26,7 @@ export interface OutgoingCall {
   readonly name: string;
   readonly method: Method;
   readonly request: unknown;
-  readonly payload: Payload | undefined;
+  readonly payload: GatheredPayload | undefined;
   readonly signal: AbortSignal | undefined;
   /** On the monotonic clock. */
   readonly deadlineMs: number;
@@ -148,6 +148,7 @@ export class ClientConnection {
     if (this.#closedBecause !== undefined) return;
     this.#closedBecause = because;
     this.#isInDoubt = this.#wasAbandoned || this.#pending.size > 0;
+    this.#reader.close();
     this.#writer.close();
     this.#cancelSweep?.();
     this.#onClosed();
@@ -302,7 +303,10 @@ async function openBefore(
     payloadBytesMax: limits.framePayloadBytesMax,
   });
   const writer = new FrameWriter(connection, { clock, bodyBytesMax: limits.requestBodyBytesMax });
-  const close = () => writer.close();
+  const close = () => {
+    reader.close();
+    writer.close();
+  };
   stop.addEventListener("abort", close, { once: true });
   try {
     if (stop.aborted) throw interrupted(stop);

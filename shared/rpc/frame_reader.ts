@@ -46,6 +46,11 @@ export class FrameReader {
   #start = 0;
   #end = 0;
   #timesEmptied = 0;
+  /** Since when it waits for the rest of a frame, on the monotonic clock. */
+  #waitingSinceMs: number | undefined;
+  #cancelWatch: (() => void) | undefined;
+  #stalled = false;
+  #closed = false;
 
   constructor(connection: Connection, options: FrameReaderOptions) {
     this.#connection = connection;
@@ -81,16 +86,34 @@ export class FrameReader {
    * then.
    */
   async next(): Promise<Frame | null> {
+    try {
+      const frame = await this.#next();
+      if (frame === null) this.close();
+      return frame;
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** No frame is read any more. Idempotent. */
+  close(): void {
+    this.#cancelWatch?.();
+    this.#cancelWatch = undefined;
+    this.#closed = true;
+  }
+
+  async #next(): Promise<Frame | null> {
     if (this.#end === this.#start && !(await this.#fill())) return null;
     const frame = this.buffered();
     if (frame) return frame;
     if (this.#end - this.#start < headerBytes) {
-      await this.#withStallTimer(() => this.#fillTo(headerBytes));
+      await this.#unlessStalled(() => this.#fillTo(headerBytes));
     }
     const header = decodeHeader(this.#view, this.#start, this.#bounds);
     const leadBytes = headerBytes + header.bodyBytes;
     if (this.#end - this.#start < leadBytes) {
-      await this.#withStallTimer(() => this.#fillTo(leadBytes));
+      await this.#unlessStalled(() => this.#fillTo(leadBytes));
     }
     this.#start += headerBytes;
     const body = this.#takeBody(header.bodyBytes);
@@ -136,7 +159,7 @@ export class FrameReader {
       assert(payload.length === payloadBytes, "a buffer of another length than its payload");
       const count = this.#takePayload(payload);
       if (count < payloadBytes) {
-        await this.#withStallTimer(() => this.#readInto(payload, count));
+        await this.#unlessStalled(() => this.#readInto(payload, count));
       }
       return payload;
     } catch (error) {
@@ -205,19 +228,30 @@ export class FrameReader {
   }
 
   /** A peer that stops in the middle of a frame does not keep the connection for ever. */
-  async #withStallTimer(read: () => Promise<void>): Promise<void> {
-    let stalled = false;
-    const cancel = this.#clock.setTimer(() => {
-      stalled = true;
-      this.#connection.close();
-    }, limits.frameTimeoutMs);
+  async #unlessStalled(read: () => Promise<void>): Promise<void> {
+    this.#waitingSinceMs = this.#clock.monotonicMs();
+    if (!this.#cancelWatch) this.#watch(limits.frameTimeoutMs);
     try {
       await read();
     } catch (error) {
-      throw stalled ? this.#lost("stalled within a frame") : error;
+      throw this.#stalled ? this.#lost("stalled within a frame") : error;
     } finally {
-      cancel();
+      this.#waitingSinceMs = undefined;
     }
+  }
+
+  /** One timer for many frames: to set and cancel one for each costs as much as to read a small one. */
+  #watch(delayMs: number): void {
+    if (this.#closed) return;
+    this.#cancelWatch = this.#clock.setTimer(() => {
+      this.#cancelWatch = undefined;
+      if (this.#waitingSinceMs === undefined) return;
+      const endMs = this.#waitingSinceMs + limits.frameTimeoutMs;
+      const leftMs = endMs - this.#clock.monotonicMs();
+      if (leftMs > 0) return this.#watch(leftMs);
+      this.#stalled = true;
+      this.#connection.close();
+    }, delayMs);
   }
 
   #lost(how: string): RustreError {

@@ -7,6 +7,8 @@ import {
   type Clock,
   type Connection,
   type FileRange,
+  type GatheredPayload,
+  partsOf,
   type Payload,
   payloadBytesOf,
 } from "../environment.ts";
@@ -101,7 +103,7 @@ export class FrameWriter {
   send(
     header: { kind: FrameKind; opcode: number; requestId: number },
     body: unknown,
-    payload: Payload = emptyPayload,
+    payload: GatheredPayload = emptyPayload,
     onWritten?: () => void,
   ): void {
     const encoded = encodeBody(body);
@@ -160,9 +162,12 @@ export class FrameWriter {
     return this.#open;
   }
 
-  #queuePayload(payload: Payload, onWritten: (() => void) | undefined): void {
+  #queuePayload(payload: GatheredPayload, onWritten: (() => void) | undefined): void {
     this.#queueOpenBuffer();
-    this.#queue.push({ bytes: payload, onWritten });
+    const parts = partsOf(payload);
+    for (const [index, bytes] of parts.entries()) {
+      this.#queue.push({ bytes, onWritten: index === parts.length - 1 ? onWritten : undefined });
+    }
     this.#waitingBytes += payloadBytesOf(payload);
   }
 
@@ -267,7 +272,12 @@ export class FrameWriter {
   }
 }
 
-function fill(into: Uint8Array, payload: Payload): void {
-  if (payload instanceof Uint8Array) into.set(payload);
-  else into.fill(0, readRange(payload, into));
+function fill(into: Uint8Array, payload: GatheredPayload): void {
+  let start = 0;
+  for (const part of partsOf(payload)) {
+    const place = into.subarray(start, start + payloadBytesOf(part));
+    if (part instanceof Uint8Array) place.set(part);
+    else place.fill(0, readRange(part, place));
+    start += place.length;
+  }
 }

@@ -111,6 +111,7 @@ export class ServerConnection {
 
   close(): void {
     this.#ended.abort(new RustreError("CONNECTION_LOST", "The connection has ended"));
+    this.#reader.close();
     this.#writer.close();
   }
 

@@ -223,6 +223,7 @@ export class RawPeer implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#reader.close();
     this.connection.close();
   }
 }

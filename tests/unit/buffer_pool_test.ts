@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { BufferPool } from "../../shared/buffer_pool.ts";
-import { bytesToPage } from "../../shared/libc.ts";
+import { bytesToPage, largePageBytes } from "../../shared/libc.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 
 const KiB = 1024;
@@ -41,9 +41,11 @@ Deno.test("BufferPool gives what is asked for, never twice at once, and keeps no
 
 Deno.test("BufferPool gives buffers that begin with a page, new or used", () => {
   const pool = new BufferPool(4 * MiB);
-  for (const length of [16 * KiB, 100_000, MiB, MiB]) {
+  for (const length of [16 * KiB, 100_000, MiB, MiB, 2 * MiB, 3 * MiB, 4 * MiB, 3 * MiB]) {
     const bytes = pool.take(length);
+    assert.equal(bytes.length, length);
     assert.equal(bytesToPage(bytes), 0);
+    if (length >= 2 * MiB) assert.equal(bytesToPage(bytes, largePageBytes), 0);
     pool.give(bytes);
   }
 });

@@ -8,6 +8,7 @@ import {
   objectCount,
   objectId,
   objectLengthBytes,
+  objectRanges,
   parseObjectId,
   type Piece,
   pieces,
@@ -93,6 +94,42 @@ Deno.test("lanes() are the pieces of a range, dealt to their positions in order"
       const found = [...lanes(layout, offsetBytes, lengthBytes, pieceBytesMax)];
       const dealt = found.map(({ position, pieces }) => [position, [...pieces]] as const);
       assert.deepEqual(dealt, [...byPosition]);
+    },
+  );
+  await checkProperty(property, { runs: 1_000 });
+});
+
+Deno.test("objectRanges() joins what one request can take of an object, and loses nothing", async () => {
+  const property = fc.property(
+    layouts,
+    fc.nat({ max: 150 }),
+    fc.nat({ max: 150 }),
+    fc.integer({ min: 1, max: 7 }),
+    fc.integer({ min: 7, max: 20 }),
+    fc.integer({ min: 1, max: 3 }),
+    (layout, offsetBytes, lengthBytes, pieceBytesMax, rangeBytesMax, blockBytes) => {
+      for (const lane of lanes(layout, offsetBytes, lengthBytes, pieceBytesMax)) {
+        const ofLane = [...lane.pieces];
+        const found = [...objectRanges(ofLane, rangeBytesMax, blockBytes)];
+        assert.deepEqual(found.flatMap((range) => range.pieces), ofLane);
+        for (const [index, range] of found.entries()) {
+          assert(range.lengthBytes > 0 && range.lengthBytes <= rangeBytesMax);
+          let nextBytes = range.offsetInObjectBytes;
+          for (const piece of range.pieces) {
+            assert.deepEqual([piece.seq, piece.offsetInObjectBytes], [range.seq, nextBytes]);
+            nextBytes += piece.lengthBytes;
+          }
+          assert.equal(nextBytes, range.offsetInObjectBytes + range.lengthBytes);
+          const [next] = found[index + 1]?.pieces ?? [];
+          const isFull = next && range.lengthBytes + next.lengthBytes > rangeBytesMax;
+          const isWithinBlock = range.offsetInObjectBytes % blockBytes !== 0;
+          assert(!isWithinBlock || range.pieces.length === 1);
+          assert(
+            !next || next.seq !== range.seq || isFull || isWithinBlock,
+            "it ends for a reason",
+          );
+        }
+      }
     },
   );
   await checkProperty(property, { runs: 1_000 });

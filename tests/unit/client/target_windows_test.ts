@@ -32,7 +32,7 @@ function turns(): Promise<void> {
 }
 
 Deno.test("TargetWindows begins as much at each OST as it has room for, in order", async () => {
-  const windows = new TargetWindows();
+  const windows = new TargetWindows(targetWindowBytes);
   const [slow, fast] = [lane(1, 2 * fit), lane(2, 2 * fit)];
   const { begun, task } = noting();
   const running = windows.each([slow, fast], undefined, task);
@@ -50,7 +50,7 @@ Deno.test("TargetWindows begins as much at each OST as it has room for, in order
 });
 
 Deno.test("TargetWindows is shared by all who use an OST", async () => {
-  const windows = new TargetWindows();
+  const windows = new TargetWindows(targetWindowBytes);
   const [first, second] = [lane(1, fit), lane(1, 1)];
   const { begun, task } = noting();
   const running = [first, second].map((each) => windows.each([each], undefined, task));
@@ -64,7 +64,7 @@ Deno.test("TargetWindows is shared by all who use an OST", async () => {
 });
 
 Deno.test("TargetWindows counts a small request as a part of the window", async () => {
-  const windows = new TargetWindows();
+  const windows = new TargetWindows(targetWindowBytes);
   const most = targetWindowBytes / targetWindowRequestBytes;
   const small = lane(1, 2 * most, 1);
   const { begun, task } = noting();
@@ -76,7 +76,7 @@ Deno.test("TargetWindows counts a small request as a part of the window", async 
 });
 
 Deno.test("TargetWindows begins nothing after a failure, waits for the rest, and frees all", async () => {
-  const windows = new TargetWindows();
+  const windows = new TargetWindows(targetWindowBytes);
   const [bad, other] = [lane(1, 2 * fit), lane(2, 2 * fit)];
   const { begun, task } = noting();
   let ended = false;
@@ -95,7 +95,7 @@ Deno.test("TargetWindows begins nothing after a failure, waits for the rest, and
 });
 
 Deno.test("TargetWindows begins nothing after the signal", async () => {
-  const windows = new TargetWindows();
+  const windows = new TargetWindows(targetWindowBytes);
   const stop = new AbortController();
   const waiting = lane(1, fit + 1);
   const { begun, task } = noting();
@@ -110,4 +110,39 @@ Deno.test("TargetWindows begins nothing after the signal", async () => {
   await assert.rejects(windows.each([lane(1, 1)], stop.signal, task), { code: "INTERRUPTED" });
   assert.equal(begun.length, fit);
   await windows.each([], stop.signal, task);
+});
+
+Deno.test("TargetWindows begins no more at all OSTs than it has room for, and no OST takes all", async () => {
+  const windows = new TargetWindows(targetWindowBytes, 2 * targetWindowBytes);
+  const [hangs, ...others] = [1, 2, 3].map((targetIndex) => lane(targetIndex, 2 * fit));
+  const { begun, task } = noting();
+  const running = windows.each([hangs!, ...others], undefined, task);
+  await turns();
+  assert.equal(begun.length, 2 * fit);
+  for (const { gate } of others.flatMap(({ items }) => items)) gate.resolve();
+  await turns();
+  const ofOthers = begun.filter((name) => !name.startsWith("1."));
+  assert.equal(ofOthers.length, 4 * fit, "the others are done");
+  assert.equal(begun.length, 5 * fit, "the one that hangs has its window");
+  for (const { gate } of hangs!.items) gate.resolve();
+  await running;
+  assert.equal(begun.length, 6 * fit);
+  assert.deepEqual([1, 2, 3].map((targetIndex) => windows.inUseBytes(targetIndex)), [0, 0, 0]);
+});
+
+Deno.test("TargetWindows frees what waited for room among all OSTs when it fails", async () => {
+  const windows = new TargetWindows(targetWindowBytes, targetWindowBytes);
+  const [first, second] = [lane(1, 2 * fit), lane(2, fit)];
+  const { begun, task } = noting();
+  const running = windows.each([first, second], undefined, task);
+  running.catch(() => {});
+  await turns();
+  assert.equal(begun.length, fit);
+  first.items[0]!.gate.reject(new Error("first"));
+  for (const { gate } of [...first.items, ...second.items]) gate.resolve();
+  await assert.rejects(running, /first/);
+  assert.deepEqual([windows.inUseBytes(1), windows.inUseBytes(2)], [0, 0]);
+  const again = [lane(1, fit), lane(2, fit)];
+  for (const { gate } of again.flatMap(({ items }) => items)) gate.resolve();
+  await windows.each(again, undefined, task);
 });

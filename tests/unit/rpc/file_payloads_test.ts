@@ -113,6 +113,57 @@ Deno.test("a large range is copied where the connection takes no files, however 
   }
 });
 
+Deno.test("the parts of a payload are one frame, and are needed until the last of them has left", async () => {
+  const connection = new FileSendingConnection();
+  let open = () => {};
+  connection.gate = new Promise((resolve) => open = resolve);
+  const writer = writerOn(connection);
+  const file = new MemoryFile(3 * MiB);
+  const bytes = new SeededRandom(5).bytes(MiB);
+  const parts = [file.range(100, MiB), bytes, file.range(2 * MiB, 17), bytes.subarray(0, 3)];
+  let calls = 0;
+  writer.send(header, {}, parts, () => calls++);
+  writer.send(header, {}, Uint8Array.of(1));
+  assert.equal(calls, 0);
+  open();
+  await writer.flushed();
+  assert.equal(calls, 1);
+  const whole = Buffer.concat([
+    file.bytes.subarray(100, 100 + MiB),
+    bytes,
+    file.bytes.subarray(2 * MiB, 2 * MiB + 17),
+    bytes.subarray(0, 3),
+  ]);
+  const payloads = await payloadsIn(connection);
+  assert.deepEqual(payloads.map(({ length }) => length), [whole.length, 1]);
+  assert.equal(Buffer.compare(payloads[0]!, whole), 0);
+});
+
+Deno.test("a part of a payload that its file does not have is zeros, and the next part follows", async () => {
+  const connection = new FileSendingConnection();
+  const writer = writerOn(connection);
+  const file = new MemoryFile(100_000);
+  connection.fewerBytes = 100_000;
+  writer.send(header, {}, [file.range(0, 200_000), Uint8Array.of(1, 2, 3)]);
+  await writer.flushed();
+  const expected = new Uint8Array(200_003);
+  expected.set(file.bytes);
+  expected.set([1, 2, 3], 200_000);
+  assert.deepEqual(await payloadsIn(connection), [expected]);
+});
+
+Deno.test("a payload whose file cannot be read is not needed any more, once", async () => {
+  const connection = new FakeConnection();
+  const writer = writerOn(connection);
+  const file = new MemoryFile(MiB);
+  file.failure = Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+  let calls = 0;
+  writer.send(header, {}, [new Uint8Array(MiB), file.range(), new Uint8Array(10)], () => calls++);
+  await writer.flushed();
+  assert(connection.isClosed);
+  assert.equal(calls, 1);
+});
+
 Deno.test("what a file does not have is sent as zeros, and the next frame follows", async () => {
   const file = new MemoryFile(100_000);
   const padded = new Uint8Array(2 * MiB);

@@ -33,6 +33,39 @@ for (const dataPath of ["auto", "streaming"] as const) {
   });
 }
 
+Deno.test("a payload in several places arrives as one", async () => {
+  const received: Uint8Array[] = [];
+  const handlers = {
+    upload: (_: unknown, { payload }: { payload: Uint8Array }) => {
+      received.push(payload.slice());
+      return Promise.resolve({ lengthBytes: payload.length, sum: 0 });
+    },
+  };
+  await using server = await startServer(systemEnvironment({ dataPath: "auto" }), { handlers });
+  const rpc = server.client();
+  using file = new TemporaryFile(new SeededRandom(55).bytes(3 * MiB));
+  const memory = new SeededRandom(56).bytes(MiB);
+  const places: [offsetBytes: number, lengthBytes: number, from: "file" | "memory"][][] = [
+    [[10, 20, "memory"], [2 * MiB, 300, "file"], [5, 0, "file"], [1, 1, "memory"]],
+    [[7, MiB, "file"], [2 * MiB, MiB - 1, "file"], [0, 300 * KiB, "memory"]],
+    [[0, MiB, "memory"], [9, 1, "file"], [8, MiB, "file"], [MiB - 9, 9, "memory"]],
+  ];
+  for (const each of places) {
+    const payload = each.map(([offsetBytes, lengthBytes, from]) =>
+      from === "file"
+        ? file.range(offsetBytes, lengthBytes)
+        : memory.subarray(offsetBytes, offsetBytes + lengthBytes)
+    );
+    const expected = Buffer.concat(
+      each.map(([offsetBytes, lengthBytes, from]) =>
+        (from === "file" ? file.bytes : memory).subarray(offsetBytes, offsetBytes + lengthBytes)
+      ),
+    );
+    await rpc.call(server.endpoint, testService, "upload", {}, { payload });
+    assert.equal(Buffer.compare(received.pop()!, expected), 0);
+  }
+});
+
 Deno.test("a caller that leaves while its file is being sent closes the connection", async () => {
   await inVirtualTime(async (environment, _, network) => {
     await using server = await startServer(environment);

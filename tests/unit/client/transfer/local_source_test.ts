@@ -28,16 +28,16 @@ Deno.test("LocalSource gives a piece with its checksums, from memory and from th
       fc.oneof(fc.constant(0), fc.nat({ max: 10_000 }), fc.constant(limits.checksumBlockBytes)),
       (offsetBytes, length, offsetInObjectBytes) => {
         const bytes = content.subarray(offsetBytes, offsetBytes + length);
-        const piece = { offsetBytes, lengthBytes: bytes.length };
+        const piece = [{ offsetBytes, lengthBytes: bytes.length }];
         const checksums = encodeChecksums(checksumsOf(offsetInObjectBytes, bytes));
         const buffer = new Uint8Array(bytes.length);
         const inMemory = source.throughBuffer(piece, buffer)(offsetInObjectBytes);
-        assert.equal(inMemory.payload, buffer);
+        assert.deepEqual(inMemory.payload, [buffer]);
         assert.equal(Buffer.compare(buffer, bytes), 0);
         assert.deepEqual(inMemory.checksums, checksums);
         const inFile = source.fromFile(piece)(offsetInObjectBytes);
         assert.deepEqual(inFile.checksums, checksums);
-        const range = inFile.payload as FileRange;
+        const [range] = inFile.payload as [FileRange];
         assert.deepEqual([range.offsetBytes, range.lengthBytes], [offsetBytes, bytes.length]);
         assert.equal(range.file.readSync(buffer, offsetBytes), bytes.length);
         assert.equal(Buffer.compare(buffer, bytes), 0);
@@ -47,10 +47,36 @@ Deno.test("LocalSource gives a piece with its checksums, from memory and from th
     source.requireEnd();
   }));
 
+Deno.test("LocalSource gives ranges that are apart in the file as one piece", () =>
+  withFile((path) => {
+    using source = new LocalSource(path, sizeBytes);
+    const { checksumBlockBytes: blockBytes } = limits;
+    const at = 3 * blockBytes + 100;
+    const ranges = [
+      { offsetBytes: 500_000, lengthBytes: blockBytes - 100 },
+      { offsetBytes: 7, lengthBytes: limits.fileCopyBytes + blockBytes },
+      { offsetBytes: sizeBytes - 5_000, lengthBytes: 5_000 },
+    ];
+    const parts = ranges.map(({ offsetBytes, lengthBytes }) =>
+      content.subarray(offsetBytes, offsetBytes + lengthBytes)
+    );
+    const whole = new Uint8Array(Buffer.concat(parts));
+    const checksums = encodeChecksums(checksumsOf(at, whole));
+    const buffer = new Uint8Array(whole.length);
+    const inMemory = source.throughBuffer(ranges, buffer)(at);
+    assert.equal(Buffer.compare(buffer, whole), 0);
+    assert.deepEqual(inMemory, { payload: [buffer], checksums });
+    const inFile = source.fromFile(ranges)(at);
+    assert.deepEqual(inFile.checksums, checksums);
+    const sent = inFile.payload as FileRange[];
+    const places = sent.map(({ offsetBytes, lengthBytes }) => ({ offsetBytes, lengthBytes }));
+    assert.deepEqual(places, ranges);
+  }));
+
 Deno.test("LocalSource refuses a file that is shorter or longer than it was", () =>
   withFile((path) => {
     using source = new LocalSource(path, sizeBytes);
-    const piece = { offsetBytes: sizeBytes - 100, lengthBytes: 100 };
+    const piece = [{ offsetBytes: sizeBytes - 100, lengthBytes: 100 }];
     Deno.truncateSync(path, sizeBytes - 1);
     const shorter = {
       code: "EBUSY",
