@@ -1,8 +1,10 @@
 // The ObjectStore on a local file system: for each object one plain file with its bytes where they
-// are in the object, so that they can be sent from it, and one with its length and checksums,
+// are in the object, so that they can be sent from it. Its length and checksums are in an attribute
+// of that file (checksum_attribute.ts) if they are few, else in a file beside:
 //
 //   {directory}/objects/{prefix}/{ino:016x}_{seq:08x}        bytes
 //   {directory}/objects/{prefix}/{ino:016x}_{seq:08x}.sum    checksum_file.ts
+//   {directory}/attributes                                   attribute_support.ts
 //   {directory}/journal/{shards}-{shard}/                    journal.ts
 //
 // Every change is a record of the journal; checkpoints bring them into the files. This file opens
@@ -16,6 +18,7 @@ import { limits } from "../shared/limits.ts";
 import { type Logger, loggerOf } from "../shared/logging.ts";
 import type { ObjectId } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
+import { usesAttributes } from "./attribute_support.ts";
 import type { CheckpointParts } from "./checkpoint.ts";
 import { Checkpointer, type CheckpointSizes } from "./checkpointer.ts";
 import { FileWrites } from "./file_writes.ts";
@@ -181,6 +184,7 @@ export class FileObjectStore implements ObjectStore {
       throw journalIsGone(journals);
     }
     for (const path of [this.#root, journals, own]) files.makeDirectory(path);
+    this.#directories.usesAttributes = await usesAttributes(files, directory);
     for (const path of [directory, journals]) await files.syncDirectory(path);
     // A store of all objects also takes over what shards have left.
     const found = this.#shard.count === 1 ? await files.list(journals) : [];
@@ -384,7 +388,7 @@ export class FileObjectStore implements ObjectStore {
     this.#syncs.check(action, object);
     try {
       this.#table.makeRoomFor(object);
-      const open = this.#table.use(object);
+      const open = this.#table.use(object, how);
       if (open.exists || how === "make") return open;
       this.#table.release(open);
       return undefined;
