@@ -44,7 +44,8 @@ export async function checkpointObjects(
   const { journal, directories } = parts;
   const images = objects.filter((each) => each.isDirty).map((each) => each.snapshot());
   if (images.length === 0) return;
-  await forEachConcurrently(images, limits.fileOperationsMax, ({ object, filledLsn }) => {
+  const filled = images.filter(({ object, filledLsn }) => object.confirmedLsn < filledLsn);
+  await forEachConcurrently(filled, limits.fileOperationsMax, ({ object, filledLsn }) => {
     return parts.confirm(object, filledLsn);
   });
   await journal.sync();
@@ -166,7 +167,8 @@ async function carryOut(
   return pending.length > 0;
 }
 
-const copyBytesMax = 256 * 1024;
+/** Of one copy at a time, which does not wait. */
+const copyBuffer = new Uint8Array(256 * 1024);
 
 function copy(
   from: OpenFile,
@@ -175,9 +177,8 @@ function copy(
   toBytes: number,
   lengthBytes: number,
 ): void {
-  const buffer = new Uint8Array(Math.min(lengthBytes, copyBytesMax));
   for (let done = 0; done < lengthBytes;) {
-    const part = buffer.subarray(0, lengthBytes - done);
+    const part = copyBuffer.subarray(0, lengthBytes - done);
     const count = from.readSync(part, fromBytes + done);
     if (count === 0) throw new Error("the journal has lost bytes");
     writeAll(to, part.subarray(0, count), toBytes + done);

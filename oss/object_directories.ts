@@ -81,11 +81,9 @@ export class ObjectDirectories {
     return file;
   }
 
-  /** Makes the file of an object that has no file yet, which this proves; `undefined` where it has. */
-  createFirst(object: ObjectId): OpenFile | undefined {
-    const path = this.#pathOf(object);
-    if (this.#files.seems(path) || this.#files.seems(path + checksumsSuffix)) return undefined;
-    return this.create(object);
+  /** Whether an object seems to have a checksum file: see Files.seems. */
+  seemsToHaveChecksumFile(object: ObjectId): boolean {
+    return this.#files.seems(this.#pathOf(object) + checksumsSuffix);
   }
 
   #createIn(prefix: string, path: string): OpenFile | undefined {

@@ -106,12 +106,16 @@ export class ObjectTable {
 
   /** The object as its files have it; one that does not exist where they have none. */
   #load(object: ObjectId, how: "find" | "make"): StoredObject {
+    const { directories } = this.#options;
     const open = new StoredObject(object);
-    if (how === "make") open.file = this.#options.directories.createFirst(object);
-    if (open.file) return open;
-    open.file = this.#options.directories.open(object);
+    // What can be made is not there: that costs less than to look for it first.
+    open.file = how === "make" ? directories.create(object) : undefined;
+    const isMade = open.file !== undefined;
+    open.file ??= directories.open(object);
     open.fileBytes = open.file?.lengthBytes ?? 0;
     try {
+      // One that has lost its bytes still has its checksums, and is no new object.
+      if (isMade && !directories.seemsToHaveChecksumFile(object)) return open;
       return this.#restore(open);
     } catch (error) {
       open.closeFile();
