@@ -9,6 +9,8 @@ export class FaultyFiles implements Files {
   readonly synced: string[] = [];
   opened = 0;
   reads = 0;
+  /** Whether the disk's file system has attributes. */
+  hasAttributes = true;
   bootIdNow: string | undefined = "b".repeat(32);
   /** Writes on other threads begin when this has resolved. */
   writeGate: Promise<void> = Promise.resolve();
@@ -151,11 +153,12 @@ class FaultyFile implements OpenFile {
   }
 
   attribute(): Uint8Array | undefined {
-    return this.#file.attribute();
+    return this.#files.hasAttributes ? this.#file.attribute() : undefined;
   }
 
   setAttribute(bytes: Uint8Array | undefined): void {
     this.#files.check("attribute", this.#path);
+    if (!this.#files.hasAttributes) throw new Error("ENOTSUP: no attributes");
     this.#file.setAttribute(bytes);
   }
 

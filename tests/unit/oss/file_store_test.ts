@@ -7,7 +7,12 @@ import { bufferPool } from "../../../shared/buffer_pool.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
-import { attributeOf, flipChecksums, setAttributeOf } from "../../support/file_attributes.ts";
+import {
+  attributeOf,
+  copyDirectory,
+  flipChecksums,
+  setAttributeOf,
+} from "../../support/file_attributes.ts";
 import { readBytes, writeBytes } from "../../support/object_bytes.ts";
 import { Opened, testStore } from "./opened_store.ts";
 
@@ -444,6 +449,88 @@ testStore("is an object that never was where its checksums are gone", async (ope
   await opened.store.resize(object, 4_000, "extend");
   const store = await opened.reopen();
   assert.deepEqual(await readBytes(store, object, 100, 3_900), new Uint8Array(3_900));
+});
+
+// ── attributes ─────────────────────────────────────────────────────────────────────────────────
+
+testStore("has a checksum file for each object where there are no attributes", async (opened) => {
+  await opened.store.close();
+  await Deno.remove(`${opened.directory}/attributes`);
+  opened.files.hasAttributes = false;
+  opened.store = await opened.open();
+  await writeBytes(opened.store, object, 0, pattern(1, 100));
+  const store = await opened.reopen();
+  assert.ok(await exists(`${dataPath(opened)}.sum`));
+  assert.deepEqual(await readBytes(store, object, 0, 100), pattern(1, 100));
+  assert.equal(await exists(`${opened.directory}/attributes`), false);
+  // A file system that has them is used from the next start on; what has a file keeps to it.
+  opened.files.hasAttributes = true;
+  await opened.reopen();
+  await writeBytes(opened.store, object, 50, pattern(2, 100));
+  await writeBytes(opened.store, objectId(8, 0), 0, pattern(3, 100));
+  const again = await opened.reopen();
+  assert.equal(attributeOf(dataPath(opened)), undefined);
+  assert.ok(attributeOf(`${opened.objects}/000/0000000000000008_00000000`));
+  assert.deepEqual(await readBytes(again, object, 50, 100), pattern(2, 100));
+  assert.deepEqual(await readBytes(again, objectId(8, 0), 0, 100), pattern(3, 100));
+});
+
+testStore("refuses a copy without attributes", async (opened) => {
+  await writeBytes(opened.store, object, 0, pattern(1, 100));
+  await opened.store.close();
+  const marker = `${opened.directory}/attributes`;
+  const attribute = attributeOf(marker);
+  setAttributeOf(marker, undefined);
+  await rejects("STORE_FORMAT", () => opened.open(), [marker, "without attributes"]);
+  setAttributeOf(marker, attribute);
+  opened.store = await opened.open();
+  assert.deepEqual(await readBytes(opened.store, object, 0, 100), pattern(1, 100));
+});
+
+testStore("moves the checksums of an object that grows into a file", async (opened) => {
+  const most = limits.attributeChecksumsMax * 4096;
+  await writeBytes(opened.store, object, 0, pattern(1, most));
+  await opened.reopen();
+  assert.equal(attributeOf(dataPath(opened))?.length, 24 + 4 * limits.attributeChecksumsMax);
+  await writeBytes(opened.store, object, most, pattern(2, 1));
+  await opened.reopen();
+  assert.equal(attributeOf(dataPath(opened)), undefined);
+  assert.ok(await exists(`${dataPath(opened)}.sum`));
+  await opened.store.resize(object, 10, "cut");
+  const store = await opened.reopen();
+  assert.equal(attributeOf(dataPath(opened)), undefined);
+  assert.deepEqual(await readBytes(store, object, 0, 10), pattern(1, 10));
+});
+
+testStore("does not carry out again what a failed checkpoint has published", async (opened) => {
+  const { store, files, clock, directory } = opened;
+  await writeBytes(store, object, 0, pattern(1, 5_000));
+  await store.resize(object, 100, "cut");
+  await writeBytes(store, object, 100, pattern(2, 4_900));
+  const other = objectId(8, 0);
+  await writeBytes(store, other, 0, pattern(3, 100));
+  let failures = 0;
+  files.failure = (operation, path) =>
+    operation === "attribute" && path.endsWith("8_00000000") && ++failures ? "EIO" : undefined;
+  await clock.pass(limits.checkpointIntervalMs);
+  while (failures === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  // The next one would cut the file, and end before it has written the bytes again.
+  let writes = 0;
+  files.failure = (operation, path) =>
+    operation === "write" && path === dataPath(opened) && ++writes === 2 ? "EIO" : undefined;
+  await clock.pass(limits.checkpointIntervalMs);
+  const otherSums = `${opened.objects}/000/0000000000000008_00000000.sum`;
+  while (writes < 2 && !(await exists(otherSums))) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  files.failure = () => undefined;
+  const copy = await Deno.makeTempDir();
+  await copyDirectory(directory, copy);
+  await using again = await opened.open({ directory: copy });
+  assert.deepEqual(await again.verify(object, 0, 5_000), []);
+  assert.deepEqual(await readBytes(again, object, 100, 4_900), pattern(2, 4_900));
+  assert.deepEqual(await readBytes(again, other, 0, 100), pattern(3, 100));
+  await Deno.remove(copy, { recursive: true });
 });
 
 // ── shards ─────────────────────────────────────────────────────────────────────────────────────
