@@ -18,7 +18,6 @@ import { limits } from "../shared/limits.ts";
 import { type Logger, loggerOf } from "../shared/logging.ts";
 import type { ObjectId } from "../shared/model.ts";
 import { Semaphore } from "../shared/semaphore.ts";
-import { usesAttributes } from "./attribute_support.ts";
 import type { CheckpointParts } from "./checkpoint.ts";
 import { Checkpointer, type CheckpointSizes } from "./checkpointer.ts";
 import { FileWrites } from "./file_writes.ts";
@@ -43,9 +42,11 @@ import {
   type ObjectStore,
   type StoreUsage,
 } from "./object_store.ts";
+import { OpenOperations } from "./open_operations.ts";
 import { ObjectSyncs } from "./object_syncs.ts";
 import { ObjectTable } from "./object_table.ts";
 import { recoverJournals } from "./recovery.ts";
+import { prepareDirectories } from "./store_directories.ts";
 import { nameOf, storeError } from "./store_errors.ts";
 import type { StoredObject } from "./stored_object.ts";
 import { WriteVerifier } from "./write_verifier.ts";
@@ -92,8 +93,9 @@ export class FileObjectStore implements ObjectStore {
   readonly #room = new Semaphore(limits.fileOperationsMax);
   /** From the start on. */
   #journal: Journal | undefined;
-  #underWay = 0;
-  readonly #idle = Promise.withResolvers<void>();
+  readonly #operations = new OpenOperations(() => {
+    return new RustreError("SHUTTING_DOWN", `OST ${this.#options.targetIndex} is stopping`);
+  });
   #closing: Promise<void> | undefined;
 
   /** Opens the store of a directory, repeats what its journal has, and adds up what is in it. */
@@ -178,20 +180,12 @@ export class FileObjectStore implements ObjectStore {
   async #start(): Promise<void> {
     const { directory, random } = this.#options;
     const files = this.#files;
-    const journals = `${directory}/journal`;
-    const own = `${journals}/${this.#shard.count}-${this.#shard.index}`;
-    if (files.lengthOf(journals) === undefined && (await files.list(this.#root)).length > 0) {
-      throw journalIsGone(journals);
-    }
-    for (const path of [this.#root, journals, own]) files.makeDirectory(path);
-    this.#directories.usesAttributes = await usesAttributes(files, directory);
-    for (const path of [directory, journals]) await files.syncDirectory(path);
-    // A store of all objects also takes over what shards have left.
-    const found = this.#shard.count === 1 ? await files.list(journals) : [];
-    const names = found.filter((name) => journalName.test(name));
+    const found = await prepareDirectories(files, {
+      ...{ directory, objects: this.#root, shard: this.#shard },
+    });
+    this.#directories.usesAttributes = found.usesAttributes;
     await recoverJournals({
-      ...{ files, random, directory: own },
-      others: names.map((name) => `${journals}/${name}`).filter((path) => path !== own),
+      ...{ files, random, directory: found.journal, others: found.otherJournals },
       appliedLsn: await this.#table.addUp(),
       load: (object) => this.#table.useForRecovery(object),
       suspect: (ino) => this.#directories.suspect(ino),
@@ -214,7 +208,7 @@ export class FileObjectStore implements ObjectStore {
     bytes: Uint8Array,
     checksums: Uint32Array,
   ): Promise<void> {
-    return this.#operation(async () => {
+    return this.#operations.run(async () => {
       if (firstMismatch(offsetBytes, bytes, checksums) !== undefined) {
         throw changedOnTheWay(object, offsetBytes);
       }
@@ -227,7 +221,7 @@ export class FileObjectStore implements ObjectStore {
 
   resize(object: ObjectId, lengthBytes: number, how: "extend" | "cut"): Promise<void> {
     const resizeObject = how === "extend" ? extendObject : cutObject;
-    return this.#operation(() =>
+    return this.#operations.run(() =>
       this.#change("resize", object, how === "extend" ? "make" : "find", (open) => {
         resizeObject(this.#parts, open, lengthBytes);
       })
@@ -265,7 +259,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   sync(objects: readonly ObjectId[]): Promise<void> {
-    return this.#operation(() =>
+    return this.#operations.run(() =>
       this.#syncs.sync(objects, async (object, task) => {
         const open = this.#use("sync", object, "find");
         if (!open) throw missingObject("sync", this.#where(object));
@@ -286,7 +280,7 @@ export class FileObjectStore implements ObjectStore {
     lengthBytes: number,
     { verified }: { verified: boolean },
   ): Promise<ObjectData> {
-    return this.#operation(async () => {
+    return this.#operations.run(async () => {
       const range = { offsetBytes, lengthBytes };
       const open = this.#use("read", object, "find");
       if (!open) throw missingBytes(this.#where(object), range, undefined);
@@ -305,7 +299,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   verify(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<DamagedRange[]> {
-    return this.#operation(async () => {
+    return this.#operations.run(async () => {
       const open = this.#use("verify", object, "find");
       if (!open) throw missingObject("verify", this.#where(object));
       try {
@@ -319,7 +313,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   stat(object: ObjectId): Promise<number | undefined> {
-    return this.#operation(() => {
+    return this.#operations.run(() => {
       const open = this.#use("stat", object, "find");
       if (!open) return undefined;
       this.#table.release(open);
@@ -332,7 +326,7 @@ export class FileObjectStore implements ObjectStore {
     limit: number,
     ino?: number,
   ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
-    return this.#operation(() => this.#table.list(after, limit, ino));
+    return this.#operations.run(() => this.#table.list(after, limit, ino));
   }
 
   usage(): StoreUsage {
@@ -345,7 +339,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   destroy(inodes: readonly number[]): Promise<number> {
-    return this.#operation(() =>
+    return this.#operations.run(() =>
       this.#checkpointer.inTurn(() => this.#removal.destroy(new Set(inodes)))
     );
   }
@@ -357,7 +351,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   async #close(): Promise<void> {
-    if (this.#underWay > 0) await this.#idle.promise;
+    await this.#operations.close();
     await this.#checkpointer.close();
     this.#table.closeAll();
     this.#journal?.close();
@@ -365,20 +359,6 @@ export class FileObjectStore implements ObjectStore {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  /** Runs what a caller asked for, unless the store is closed; close() waits for it. */
-  async #operation<T>(run: () => T | Promise<T>): Promise<T> {
-    if (this.#closing) {
-      throw new RustreError("SHUTTING_DOWN", `OST ${this.#options.targetIndex} is stopping`);
-    }
-    this.#underWay++;
-    try {
-      return await run();
-    } finally {
-      this.#underWay--;
-      if (this.#underWay === 0 && this.#closing) this.#idle.resolve();
-    }
   }
 
   // ── shared steps ─────────────────────────────────────────────────────────────────────────────
@@ -413,16 +393,4 @@ export class FileObjectStore implements ObjectStore {
   #nameOf(object: ObjectId): string {
     return nameOf(object, this.#options.targetIndex);
   }
-}
-
-/** Of `{shards}-{shard}`. */
-const journalName = /^[1-9]\d*-\d+$/;
-
-/** The directories of both are on disk before there is any object: one without the other is a loss. */
-function journalIsGone(path: string): RustreError {
-  return new RustreError(
-    "STORE_FORMAT",
-    `Cannot read the journal "${path}": it is gone, and with it changes that were acknowledged; ` +
-      "check its disk, and if it stays so, take the OST for lost",
-  );
 }
