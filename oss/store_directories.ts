@@ -12,7 +12,7 @@ export interface StoreDirectories {
   readonly usesAttributes: boolean;
 }
 
-/** All of it is on disk when this resolves, but for the entry of the journal's own directory. */
+/** Makes what is missing; it is on disk when this resolves. */
 export async function prepareDirectories(
   files: Files,
   { directory, objects, shard }: {
