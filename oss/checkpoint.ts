@@ -5,18 +5,23 @@
 //   2. the bytes of its fills are synced, and a "confirm" says so
 //   3. the journal is synced: from here on a crash repeats the rest
 //   4. its writes and cuts are carried out on its file
-//   5. its checksum file is written under another name
+//   5. its checksums, unless an attribute has room for them, are written to a file with another name
 //   6. both are synced, and the directories of new files
-//   7. the checksum file gets its name, and the directories are synced again
+//   7. the checksums are published: the attribute is set, or the file beside gets its name; and the
+//      files or directories are synced again
+//   8. where a file beside takes the place of an attribute, that is taken away, and this synced
 //
-// Changes go on meanwhile: they are in newer records, and the images do not have them.
+// As long as an object has the attribute, it counts: step 8 publishes what step 7 has prepared. An
+// object with a checksum file keeps to that. Changes go on meanwhile: they are in newer records, and
+// the images do not have them.
 
 import type { Files, OpenFile } from "./files.ts";
 import { forEachConcurrently } from "./concurrently.ts";
+import { encodeChecksumAttribute } from "./checksum_attribute.ts";
 import { encodeChecksumFile } from "./checksum_file.ts";
 import { type Journal, writeAll } from "./journal.ts";
 import type { ObjectDirectories } from "./object_directories.ts";
-import type { ObjectSnapshot, StoredObject } from "./stored_object.ts";
+import type { ChecksumPlace, ObjectSnapshot, StoredObject } from "./stored_object.ts";
 import { limits } from "../shared/limits.ts";
 
 export interface CheckpointParts {
@@ -39,27 +44,81 @@ export async function checkpointObjects(
   const { journal, directories } = parts;
   const images = objects.filter((each) => each.isDirty).map((each) => each.snapshot());
   if (images.length === 0) return;
-  await forEachConcurrently(images, limits.fileOperationsMax, ({ object, filledLsn }) => {
+  const filled = images.filter(({ object, filledLsn }) => object.confirmedLsn < filledLsn);
+  await forEachConcurrently(filled, limits.fileOperationsMax, ({ object, filledLsn }) => {
     return parts.confirm(object, filledLsn);
   });
   await journal.sync();
+  const placed = images.map((image) => ({ ...image, place: placeOf(parts, image) }));
+  await prepare(parts, placed);
+  // Checksums must not come to stand beside a file whose entry is lost.
+  await directories.makeAllDurable();
+  await publish(parts, placed);
+  for (const image of placed) {
+    image.object.checksumsIn = image.place;
+    image.object.applied(image);
+  }
+}
+
+type PlacedSnapshot = ObjectSnapshot & { readonly place: ChecksumPlace };
+
+function placeOf(
+  { directories }: CheckpointParts,
+  { object, checksums }: ObjectSnapshot,
+): ChecksumPlace {
+  const isPossible = directories.usesAttributes && !object.refusesAttribute &&
+    object.checksumsIn !== "file" && checksums.length <= limits.attributeChecksumsMax;
+  return isPossible ? "attribute" : "file";
+}
+
+/** Everything is on disk, and nothing of it counts. */
+async function prepare(parts: CheckpointParts, images: readonly PlacedSnapshot[]): Promise<void> {
   const written: StoredObject[] = [];
   const sums: OpenFile[] = [];
   try {
     for (const image of images) {
       if (await carryOut(parts, image)) written.push(image.object);
-      sums.push(writeChecksums(parts, image));
+      if (image.place === "file") sums.push(writeChecksums(parts, image));
     }
     await syncAll(parts, written, sums);
   } finally {
     for (const sum of sums) sum.close();
   }
-  // Checksums must not come to stand beside a file whose entry is lost.
-  await directories.makeAllDurable();
-  for (const { object } of images) directories.publishChecksums(object.object);
-  // A cut that a crash repeats must not meet bytes that were written after it.
-  await directories.makeAllDurable();
-  for (const image of images) image.object.applied(image);
+}
+
+/**
+ * When this has ended it lasts: a cut that a crash repeats must not meet bytes that were written
+ * after it.
+ */
+async function publish(parts: CheckpointParts, images: readonly PlacedSnapshot[]): Promise<void> {
+  const inAttributes = images.filter(({ place }) => place === "attribute");
+  const inFiles = images.filter(({ place }) => place === "file");
+  for (const image of inAttributes) setAttribute(image);
+  for (const { object, lsn } of inFiles) {
+    parts.directories.publishChecksums(object.object);
+    if (object.checksumsIn !== "attribute") object.publishedLsn = lsn;
+  }
+  await syncAll(parts, inAttributes.map(({ object }) => object), []);
+  await parts.directories.makeAllDurable();
+  const grown = inFiles.filter(({ object }) => object.checksumsIn === "attribute");
+  for (const { object, lsn } of grown) {
+    object.file!.setAttribute(undefined);
+    object.checksumsIn = "file";
+    object.publishedLsn = lsn;
+  }
+  await syncAll(parts, grown.map(({ object }) => object), []);
+}
+
+function setAttribute({ object, lengthBytes, checksums, lsn }: PlacedSnapshot): void {
+  const sums = { lengthBytes, checksums, appliedLsn: lsn };
+  try {
+    object.file!.setAttribute(encodeChecksumAttribute(object.object, sums));
+  } catch (error) {
+    // The next checkpoint writes a file for it, or is told why not.
+    object.refusesAttribute = true;
+    throw error;
+  }
+  object.publishedLsn = lsn;
 }
 
 async function syncAll(
@@ -67,6 +126,7 @@ async function syncAll(
   written: readonly StoredObject[],
   sums: readonly OpenFile[],
 ): Promise<void> {
+  if (written.length + sums.length === 0) return;
   try {
     await files.syncTogether([...written.map(({ file }) => file!), ...sums]);
   } catch (error) {
@@ -82,15 +142,18 @@ async function carryOut(
   { openFile }: CheckpointParts,
   { object, pending, lengthBytes }: ObjectSnapshot,
 ): Promise<boolean> {
+  // Every object has one, and so nothing has a checksum file alone.
+  const file = object.file ?? openFile(object);
   for (const change of pending) {
+    // Again it would be undone first, and a crash then would repeat nothing of it.
+    if (change.lsn <= object.publishedLsn) continue;
     if (change.kind === "cut") {
-      if (object.file && object.fileBytes > change.lengthBytes) {
-        await object.file.truncate(change.lengthBytes);
+      if (object.fileBytes > change.lengthBytes) {
+        await file.truncate(change.lengthBytes);
         object.fileBytes = change.lengthBytes;
       }
       continue;
     }
-    const file = object.file ?? openFile(object);
     const { segment, positionBytes, lengthBytes: writtenBytes } = change.bytes;
     // A block is written whole where something may be behind the object's end, else up to it.
     const isClean = object.fileBytes <= lengthBytes;
@@ -101,10 +164,11 @@ async function carryOut(
     object.fileBytes = Math.max(object.fileBytes, keptEnd);
     copy(segment.file, positionBytes, file, change.offsetBytes, copied);
   }
-  return pending.length > 0 && object.file !== undefined;
+  return pending.length > 0;
 }
 
-const copyBytesMax = 256 * 1024;
+/** Of one copy at a time, which does not wait. */
+const copyBuffer = new Uint8Array(256 * 1024);
 
 function copy(
   from: OpenFile,
@@ -113,9 +177,8 @@ function copy(
   toBytes: number,
   lengthBytes: number,
 ): void {
-  const buffer = new Uint8Array(Math.min(lengthBytes, copyBytesMax));
   for (let done = 0; done < lengthBytes;) {
-    const part = buffer.subarray(0, lengthBytes - done);
+    const part = copyBuffer.subarray(0, lengthBytes - done);
     const count = from.readSync(part, fromBytes + done);
     if (count === 0) throw new Error("the journal has lost bytes");
     writeAll(to, part.subarray(0, count), toBytes + done);

@@ -9,6 +9,7 @@ export async function forEachConcurrently<T>(
   concurrencyMax: number,
   action: (item: T) => Promise<void>,
 ): Promise<void> {
+  if (items.length <= 1) return await items.map(action)[0];
   const failures: unknown[] = [];
   const rest = items.values();
   // The workers share one iterator: each takes the next item that is left.

@@ -1,5 +1,5 @@
 // Which files an object has: `{prefix}/{ino:016x}_{seq:08x}` with its bytes, and the same with ".sum"
-// for its checksums; prefix = 3 hex digits of (ino >> 8) & 0xfff.
+// for its checksums if they are not in an attribute; prefix = 3 hex digits of (ino >> 8) & 0xfff.
 //
 // All objects of an inode are in one directory, so that a destroy reads one directory and no more.
 // 256 consecutive inodes share it, so that a sync of many small new files, whose inode numbers are
@@ -31,18 +31,20 @@ export const checksumsSuffix = ".sum";
 /** Behind that name: of one that is being written. */
 export const draftSuffix = ".new";
 
+export type FileKind = "bytes" | "checksums" | "draft";
+
 /** Whose file a name is, and which; `undefined` where the name is none of ours. */
 export function objectOfFile(
   name: string,
-): { object: ObjectId; ino: number; what: "bytes" | "checksums" | "draft" } | undefined {
+): { object: ObjectId; ino: number; kind: FileKind } | undefined {
   const match = /^([0-9a-f]{16})_([0-9a-f]{8})(\.sum(?:\.new)?)?$/.exec(name);
   if (!match) return undefined;
   const object = `${match[1]}:${match[2]}`;
   try {
     const { ino } = parseObjectId(object);
     const suffix = match[3];
-    if (suffix === undefined) return { object, ino, what: "bytes" };
-    return { object, ino, what: suffix === checksumsSuffix ? "checksums" : "draft" };
+    if (suffix === undefined) return { object, ino, kind: "bytes" };
+    return { object, ino, kind: suffix === checksumsSuffix ? "checksums" : "draft" };
   } catch {
     // A number that no inode has.
     return undefined;

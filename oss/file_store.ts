@@ -1,8 +1,10 @@
 // The ObjectStore on a local file system: for each object one plain file with its bytes where they
-// are in the object, so that they can be sent from it, and one with its length and checksums,
+// are in the object, so that they can be sent from it. Its length and checksums are in an attribute
+// of that file (checksum_attribute.ts) if they are few, else in a file beside:
 //
 //   {directory}/objects/{prefix}/{ino:016x}_{seq:08x}        bytes
 //   {directory}/objects/{prefix}/{ino:016x}_{seq:08x}.sum    checksum_file.ts
+//   {directory}/attributes                                   attribute_support.ts
 //   {directory}/journal/{shards}-{shard}/                    journal.ts
 //
 // Every change is a record of the journal; checkpoints bring them into the files. This file opens
@@ -40,9 +42,11 @@ import {
   type ObjectStore,
   type StoreUsage,
 } from "./object_store.ts";
+import { OpenOperations } from "./open_operations.ts";
 import { ObjectSyncs } from "./object_syncs.ts";
 import { ObjectTable } from "./object_table.ts";
 import { recoverJournals } from "./recovery.ts";
+import { prepareDirectories } from "./store_directories.ts";
 import { nameOf, storeError } from "./store_errors.ts";
 import type { StoredObject } from "./stored_object.ts";
 import { WriteVerifier } from "./write_verifier.ts";
@@ -89,8 +93,9 @@ export class FileObjectStore implements ObjectStore {
   readonly #room = new Semaphore(limits.fileOperationsMax);
   /** From the start on. */
   #journal: Journal | undefined;
-  #underWay = 0;
-  readonly #idle = Promise.withResolvers<void>();
+  readonly #operations = new OpenOperations(() => {
+    return new RustreError("SHUTTING_DOWN", `OST ${this.#options.targetIndex} is stopping`);
+  });
   #closing: Promise<void> | undefined;
 
   /** Opens the store of a directory, repeats what its journal has, and adds up what is in it. */
@@ -175,19 +180,12 @@ export class FileObjectStore implements ObjectStore {
   async #start(): Promise<void> {
     const { directory, random } = this.#options;
     const files = this.#files;
-    const journals = `${directory}/journal`;
-    const own = `${journals}/${this.#shard.count}-${this.#shard.index}`;
-    if (files.lengthOf(journals) === undefined && (await files.list(this.#root)).length > 0) {
-      throw journalIsGone(journals);
-    }
-    for (const path of [this.#root, journals, own]) files.makeDirectory(path);
-    for (const path of [directory, journals]) await files.syncDirectory(path);
-    // A store of all objects also takes over what shards have left.
-    const found = this.#shard.count === 1 ? await files.list(journals) : [];
-    const names = found.filter((name) => journalName.test(name));
+    const found = await prepareDirectories(files, {
+      ...{ directory, objects: this.#root, shard: this.#shard },
+    });
+    this.#directories.usesAttributes = found.usesAttributes;
     await recoverJournals({
-      ...{ files, random, directory: own },
-      others: names.map((name) => `${journals}/${name}`).filter((path) => path !== own),
+      ...{ files, random, directory: found.journal, others: found.otherJournals },
       appliedLsn: await this.#table.addUp(),
       load: (object) => this.#table.useForRecovery(object),
       suspect: (ino) => this.#directories.suspect(ino),
@@ -210,7 +208,7 @@ export class FileObjectStore implements ObjectStore {
     bytes: Uint8Array,
     checksums: Uint32Array,
   ): Promise<void> {
-    return this.#operation(async () => {
+    return this.#operations.run(async () => {
       if (firstMismatch(offsetBytes, bytes, checksums) !== undefined) {
         throw changedOnTheWay(object, offsetBytes);
       }
@@ -223,7 +221,7 @@ export class FileObjectStore implements ObjectStore {
 
   resize(object: ObjectId, lengthBytes: number, how: "extend" | "cut"): Promise<void> {
     const resizeObject = how === "extend" ? extendObject : cutObject;
-    return this.#operation(() =>
+    return this.#operations.run(() =>
       this.#change("resize", object, how === "extend" ? "make" : "find", (open) => {
         resizeObject(this.#parts, open, lengthBytes);
       })
@@ -261,7 +259,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   sync(objects: readonly ObjectId[]): Promise<void> {
-    return this.#operation(() =>
+    return this.#operations.run(() =>
       this.#syncs.sync(objects, async (object, task) => {
         const open = this.#use("sync", object, "find");
         if (!open) throw missingObject("sync", this.#where(object));
@@ -282,7 +280,7 @@ export class FileObjectStore implements ObjectStore {
     lengthBytes: number,
     { verified }: { verified: boolean },
   ): Promise<ObjectData> {
-    return this.#operation(async () => {
+    return this.#operations.run(async () => {
       const range = { offsetBytes, lengthBytes };
       const open = this.#use("read", object, "find");
       if (!open) throw missingBytes(this.#where(object), range, undefined);
@@ -301,7 +299,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   verify(object: ObjectId, offsetBytes: number, lengthBytes: number): Promise<DamagedRange[]> {
-    return this.#operation(async () => {
+    return this.#operations.run(async () => {
       const open = this.#use("verify", object, "find");
       if (!open) throw missingObject("verify", this.#where(object));
       try {
@@ -315,7 +313,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   stat(object: ObjectId): Promise<number | undefined> {
-    return this.#operation(() => {
+    return this.#operations.run(() => {
       const open = this.#use("stat", object, "find");
       if (!open) return undefined;
       this.#table.release(open);
@@ -328,7 +326,7 @@ export class FileObjectStore implements ObjectStore {
     limit: number,
     ino?: number,
   ): Promise<{ object: ObjectId; lengthBytes: number }[]> {
-    return this.#operation(() => this.#table.list(after, limit, ino));
+    return this.#operations.run(() => this.#table.list(after, limit, ino));
   }
 
   usage(): StoreUsage {
@@ -341,7 +339,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   destroy(inodes: readonly number[]): Promise<number> {
-    return this.#operation(() =>
+    return this.#operations.run(() =>
       this.#checkpointer.inTurn(() => this.#removal.destroy(new Set(inodes)))
     );
   }
@@ -353,7 +351,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   async #close(): Promise<void> {
-    if (this.#underWay > 0) await this.#idle.promise;
+    await this.#operations.close();
     await this.#checkpointer.close();
     this.#table.closeAll();
     this.#journal?.close();
@@ -363,20 +361,6 @@ export class FileObjectStore implements ObjectStore {
     return this.close();
   }
 
-  /** Runs what a caller asked for, unless the store is closed; close() waits for it. */
-  async #operation<T>(run: () => T | Promise<T>): Promise<T> {
-    if (this.#closing) {
-      throw new RustreError("SHUTTING_DOWN", `OST ${this.#options.targetIndex} is stopping`);
-    }
-    this.#underWay++;
-    try {
-      return await run();
-    } finally {
-      this.#underWay--;
-      if (this.#underWay === 0 && this.#closing) this.#idle.resolve();
-    }
-  }
-
   // ── shared steps ─────────────────────────────────────────────────────────────────────────────
 
   /** The open object, to be released; `undefined` where it is to be found and is not there. */
@@ -384,7 +368,7 @@ export class FileObjectStore implements ObjectStore {
     this.#syncs.check(action, object);
     try {
       this.#table.makeRoomFor(object);
-      const open = this.#table.use(object);
+      const open = this.#table.use(object, how);
       if (open.exists || how === "make") return open;
       this.#table.release(open);
       return undefined;
@@ -409,16 +393,4 @@ export class FileObjectStore implements ObjectStore {
   #nameOf(object: ObjectId): string {
     return nameOf(object, this.#options.targetIndex);
   }
-}
-
-/** Of `{shards}-{shard}`. */
-const journalName = /^[1-9]\d*-\d+$/;
-
-/** The directories of both are on disk before there is any object: one without the other is a loss. */
-function journalIsGone(path: string): RustreError {
-  return new RustreError(
-    "STORE_FORMAT",
-    `Cannot read the journal "${path}": it is gone, and with it changes that were acknowledged; ` +
-      "check its disk, and if it stays so, take the OST for lost",
-  );
 }

@@ -4,13 +4,28 @@
 
 import fs from "node:fs";
 import { type ErrorCode, messageOf } from "../shared/errors.ts";
-import { bytesToPage, openUncached, pageBytes, syncFileSystem, writeAt } from "../shared/libc.ts";
+import {
+  bytesToPage,
+  fileLength,
+  openUncached,
+  pageBytes,
+  readAttribute,
+  removeAttribute,
+  syncFileSystem,
+  writeAt,
+  writeAttribute,
+} from "../shared/libc.ts";
 import { limits } from "../shared/limits.ts";
 import { forEachConcurrently } from "./concurrently.ts";
 
 export interface Files {
   /** `undefined` where there is no such file. */
   open(path: string): OpenFile | undefined;
+  /**
+   * Whether a file seems to be there. An open that finds none costs twenty times as much; but on a
+   * disk that fails this may be wrong, so it tells only what to try first.
+   */
+  seems(path: string): boolean;
   /** Makes a file that did not exist; `undefined` where it does. */
   create(path: string): OpenFile | undefined;
   /** Tells whether the directory is new. */
@@ -28,8 +43,8 @@ export interface Files {
   /** What was made, renamed and removed in the directory is on disk. */
   syncDirectory(path: string): Promise<void>;
   /**
-   * The files are on disk. For many of them cheaper than one by one, where the system has a way to
-   * sync them all.
+   * The files are on disk, with their attributes. For many of them cheaper than one by one, where
+   * the system has a way to sync them all.
    */
   syncTogether(files: readonly OpenFile[]): Promise<void>;
   space(path: string): { capacityBytes: number; freeBytes: number };
@@ -55,6 +70,12 @@ export interface OpenFile {
   truncate(lengthBytes: number): Promise<void>;
   /** Data and length are on disk. */
   sync(): Promise<void>;
+  /** And the attribute, too. */
+  syncAll(): Promise<void>;
+  /** A few bytes that the file system keeps with the file; `undefined` where it has none. */
+  attribute(): Uint8Array | undefined;
+  /** Changes them in one step, whatever crashes; `undefined` takes them away. */
+  setAttribute(bytes: Uint8Array | undefined): void;
   /** Not while an operation is under way. */
   close(): void;
 }
@@ -89,6 +110,7 @@ const bootIdPath = "/proc/sys/kernel/random/boot_id";
 
 export const localFiles: Files = {
   open: (path) => unlessCode("ENOENT", () => openFile(path, O_RDWR)),
+  seems: (path) => fs.existsSync(path),
   create: (path) => unlessCode("EEXIST", () => openFile(path, O_RDWR | O_CREAT | O_EXCL)),
   makeDirectory: (path) =>
     unlessCode("EEXIST", () => {
@@ -131,7 +153,7 @@ export const localFiles: Files = {
     const descriptor = files[0]?.descriptor;
     const areMany = files.length >= limits.syncTogetherMin && descriptor !== undefined;
     if (areMany && await syncFileSystem(descriptor)) return;
-    await forEachConcurrently(files, limits.fileOperationsMax, (file) => file.sync());
+    await forEachConcurrently(files, limits.fileOperationsMax, (file) => file.syncAll());
   },
   space(path) {
     const { blocks, bavail, bsize } = fs.statfsSync(path);
@@ -152,11 +174,15 @@ function openFile(path: string, flags: number): LocalFile {
   const descriptor = fs.openSync(path, flags, 0o600);
   try {
     const isNew = (flags & O_EXCL) !== 0;
-    return new LocalFile(path, descriptor, isNew ? 0 : fs.fstatSync(descriptor).size);
+    return new LocalFile(path, descriptor, isNew ? 0 : lengthOf(descriptor));
   } catch (error) {
     fs.closeSync(descriptor);
     throw error;
   }
+}
+
+function lengthOf(descriptor: number): number {
+  return fileLength(descriptor) ?? fs.fstatSync(descriptor).size;
 }
 
 function unlessCode<T>(code: string, action: () => T): T | undefined {
@@ -240,6 +266,21 @@ class LocalFile implements OpenFile {
 
   sync(): Promise<void> {
     return promised((done) => fs.fdatasync(this.#descriptor, (error) => done(error, undefined)));
+  }
+
+  syncAll(): Promise<void> {
+    return promised((done) => fs.fsync(this.#descriptor, (error) => done(error, undefined)));
+  }
+
+  attribute(): Uint8Array | undefined {
+    return readAttribute(this.#descriptor);
+  }
+
+  setAttribute(bytes: Uint8Array | undefined): void {
+    const isDone = bytes
+      ? writeAttribute(this.#descriptor, bytes)
+      : removeAttribute(this.#descriptor);
+    if (!isDone) throw new Error(`the attribute of "${this.#path}" cannot be changed`);
   }
 
   close(): void {

@@ -20,6 +20,7 @@
 
 import { crc32c } from "@node-rs/crc32";
 import { assert } from "../shared/assert.ts";
+import { partCount } from "../shared/checksums.ts";
 import type { Random } from "../shared/environment.ts";
 import type { Files, OpenFile } from "./files.ts";
 import {
@@ -28,6 +29,7 @@ import {
   noObject,
   paddingBytes,
   type RecordFields,
+  recordHeaderBytes,
   setNumber,
 } from "./journal_record.ts";
 import { SharedSync } from "./shared_sync.ts";
@@ -40,6 +42,11 @@ export const headerCopiesAt = [0, 4096] as const;
 export const segmentHeaderBytes = headerCopiesAt[1] + headerCopyBytes;
 /** Data up to this is copied next to its record, so that one write takes both. */
 const inlineBytesMax = 64 * 1024;
+
+/** Where a record and its data are put together; of one write at a time, which does not wait. */
+const inlineRecord = new Uint8Array(
+  inlineBytesMax + recordHeaderBytes + 4 * partCount(1, inlineBytesMax),
+);
 
 /** In the place of a record's beginning. */
 const noRecord = new Uint8Array(8);
@@ -248,7 +255,7 @@ function writeRecord(segment: Segment, head: Uint8Array, data: Uint8Array | unde
   const { file, endBytes } = segment;
   if (data === undefined) return writeAll(file, head, endBytes);
   if (data.length <= inlineBytesMax) {
-    const record = new Uint8Array(head.length + data.length);
+    const record = inlineRecord.subarray(0, head.length + data.length);
     record.set(head);
     record.set(data, head.length);
     return writeAll(file, record, endBytes);

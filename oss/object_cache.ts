@@ -48,10 +48,14 @@ export class ObjectCache {
     else if (!open.exists) this.forget(open.object);
   }
 
-  /** Closes objects that nobody uses, the one not used for longest first, until there is room. */
+  /**
+   * Closes objects that nobody uses, those not used for longest first, until there is room; for
+   * several, since it has to pass by all that cannot be closed.
+   */
   makeRoom(): void {
+    const enough = this.#countMax - 1 - Math.floor(this.#countMax / 32);
     for (const open of this.#objects.values()) {
-      if (!this.full) return;
+      if (this.#objects.size <= enough) return;
       if (open.users === 0 && !open.isDirty) this.forget(open.object);
     }
   }

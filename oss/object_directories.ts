@@ -4,6 +4,7 @@
 import type { ObjectId } from "../shared/model.ts";
 import { parseObjectId } from "../shared/layout.ts";
 import { RustreError } from "../shared/errors.ts";
+import { decodeChecksumAttribute } from "./checksum_attribute.ts";
 import {
   type ChecksumFile,
   checksumHeaderBytes,
@@ -13,6 +14,7 @@ import {
 import {
   checksumsSuffix,
   draftSuffix,
+  type FileKind,
   fileNameOf,
   isPrefix,
   objectOfFile,
@@ -22,9 +24,35 @@ import { codeOf, type Files, type OpenFile } from "./files.ts";
 import { readFully } from "./journal_reader.ts";
 import { forEachConcurrently } from "./concurrently.ts";
 import { DurableDirectory, SharedSync } from "./shared_sync.ts";
+import type { ChecksumPlace } from "./stored_object.ts";
 import { limits } from "../shared/limits.ts";
 
+/** Of the files of an object: what makes it exist goes last. */
+const suffixes: readonly [FileKind, string][] = [
+  ["bytes", ""],
+  ["draft", checksumsSuffix + draftSuffix],
+  ["checksums", checksumsSuffix],
+];
+
+/** In the place of checksums that are damaged. */
+const unknownSums = { lengthBytes: 0, appliedLsn: 0 };
+
+/** An object that has files, and which. */
+export interface FilesOfObject {
+  readonly object: ObjectId;
+  readonly ino: number;
+  readonly kinds: ReadonlySet<FileKind>;
+}
+
+/** What is kept of an object beside its bytes, and where; "damaged" if it is not what was written. */
+export interface FoundChecksums {
+  readonly place: ChecksumPlace;
+  readonly sums: ChecksumFile | "damaged";
+}
+
 export class ObjectDirectories {
+  /** Whether small objects have their checksums in attributes; before the store is used. */
+  usesAttributes = false;
   readonly #files: Files;
   /** The directory of all prefixes. */
   readonly #root: string;
@@ -53,6 +81,11 @@ export class ObjectDirectories {
     return file;
   }
 
+  /** Whether an object seems to have a checksum file: see Files.seems. */
+  seemsToHaveChecksumFile(object: ObjectId): boolean {
+    return this.#files.seems(this.#pathOf(object) + checksumsSuffix);
+  }
+
   #createIn(prefix: string, path: string): OpenFile | undefined {
     try {
       return this.#files.create(path);
@@ -64,31 +97,55 @@ export class ObjectDirectories {
   }
 
   /**
-   * What the file beside an object's has. `undefined` where there is none, "damaged" where it is not
-   * what was written.
+   * The checksums of an object, of which `file` has the bytes. `undefined` where there are none: it
+   * does not exist. An attribute counts, whatever file is beside: see checkpoint.ts.
    */
-  readChecksums(object: ObjectId): ChecksumFile | "damaged" | undefined {
-    const file = this.#files.open(this.#pathOf(object) + checksumsSuffix);
-    if (!file) return undefined;
+  readChecksums(object: ObjectId, file: OpenFile | undefined): FoundChecksums | undefined {
+    const attribute = this.#attributeOf(file);
+    if (attribute) {
+      const sums = decodeChecksumAttribute(object, attribute) ?? "damaged";
+      return { place: "attribute", sums };
+    }
+    const sumFile = this.#files.open(this.#pathOf(object) + checksumsSuffix);
+    if (!sumFile) return undefined;
     try {
-      const bytes = new Uint8Array(file.lengthBytes);
-      if (!readFully(file, bytes, 0)) return "damaged";
-      return decodeChecksumFile(object, bytes) ?? "damaged";
+      const bytes = new Uint8Array(sumFile.lengthBytes);
+      const isWhole = readFully(sumFile, bytes, 0);
+      const sums = isWhole ? decodeChecksumFile(object, bytes) : undefined;
+      return { place: "file", sums: sums ?? "damaged" };
     } finally {
-      file.close();
+      sumFile.close();
     }
   }
 
-  /** What the header of that file says, unchecked: to look at very many. */
-  peekChecksums(object: ObjectId): { lengthBytes: number; appliedLsn: number } {
+  #attributeOf(file: OpenFile | undefined): Uint8Array | undefined {
+    return this.usesAttributes ? file?.attribute() : undefined;
+  }
+
+  /**
+   * What they begin with, in a file unchecked: to look at very many. `undefined` where the object
+   * does not exist.
+   */
+  peekChecksums(object: ObjectId): { lengthBytes: number; appliedLsn: number } | undefined {
+    const attribute = this.#peekAttribute(object);
+    if (attribute) return decodeChecksumAttribute(object, attribute) ?? unknownSums;
     const file = this.#files.open(this.#pathOf(object) + checksumsSuffix);
-    if (!file) return { lengthBytes: 0, appliedLsn: 0 };
+    if (!file) return undefined;
     try {
       const header = new Uint8Array(checksumHeaderBytes);
       readFully(file, header, 0);
       return peekChecksumFile(header);
     } finally {
       file.close();
+    }
+  }
+
+  #peekAttribute(object: ObjectId): Uint8Array | undefined {
+    const file = this.usesAttributes ? this.open(object) : undefined;
+    try {
+      return file?.attribute();
+    } finally {
+      file?.close();
     }
   }
 
@@ -114,14 +171,13 @@ export class ObjectDirectories {
     this.#entriesOf(prefixOf(parseObjectId(object).ino)).changed();
   }
 
-  /** Deletes the files of an object; tells whether it had checksums, that is, existed. */
-  async remove(object: ObjectId): Promise<boolean> {
+  /** Deletes the files of an object. */
+  async remove({ object, ino, kinds }: FilesOfObject): Promise<void> {
     const path = this.#pathOf(object);
-    await this.#files.remove(path);
-    await this.#files.remove(path + checksumsSuffix + draftSuffix);
-    const existed = await this.#files.remove(path + checksumsSuffix);
-    this.#entriesOf(prefixOf(parseObjectId(object).ino)).changed();
-    return existed;
+    for (const [kind, suffix] of suffixes) {
+      if (kinds.has(kind)) await this.#files.remove(path + suffix);
+    }
+    this.#entriesOf(prefixOf(ino)).changed();
   }
 
   /** An earlier process may have changed the entries of an inode's directory and not synced them. */
@@ -135,17 +191,18 @@ export class ObjectDirectories {
   }
 
   /**
-   * The objects that have files in a prefix's directory, in order of their ids, and which of their
-   * files they have. Other files there are none of ours.
+   * The objects that have files in a prefix's directory, in order of their ids. Other files there are
+   * none of ours.
    */
-  async list(prefix: string): Promise<{ object: ObjectId; ino: number; exists: boolean }[]> {
-    const found = new Map<ObjectId, { object: ObjectId; ino: number; exists: boolean }>();
+  async list(prefix: string): Promise<FilesOfObject[]> {
+    const found = new Map<ObjectId, FilesOfObject & { kinds: Set<FileKind> }>();
     for (const name of await this.#files.list(`${this.#root}/${prefix}`)) {
       const file = objectOfFile(name);
       if (!file) continue;
-      const { object, ino } = file;
-      const exists = file.what === "checksums" || found.get(object)?.exists === true;
-      found.set(object, { object, ino, exists });
+      const { object, ino, kind } = file;
+      const known = found.get(object);
+      if (known) known.kinds.add(kind);
+      else found.set(object, { object, ino, kinds: new Set([kind]) });
     }
     return [...found.values()].sort((a, b) => a.object < b.object ? -1 : 1);
   }

@@ -77,8 +77,8 @@ export class ObjectRemoval {
     await forEachConcurrently(groups, limits.fileOperationsMax, async ([prefix, group]) => {
       const all = await directories.list(prefix);
       const doomed = all.filter(({ ino }) => group.includes(ino));
-      await forEachConcurrently(doomed, limits.fileOperationsMax, ({ object }) => {
-        return inRoom(() => table.removeFiles(object, removed));
+      await forEachConcurrently(doomed, limits.fileOperationsMax, (files) => {
+        return inRoom(() => table.removeFiles(files, removed));
       });
       syncs.forget(doomed.map(({ object }) => object));
     });

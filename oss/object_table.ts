@@ -8,7 +8,7 @@ import { prefixOf } from "./file_names.ts";
 import type { OpenFile } from "./files.ts";
 import type { Lsn } from "./journal_record.ts";
 import { ObjectCache } from "./object_cache.ts";
-import type { ObjectDirectories } from "./object_directories.ts";
+import type { FilesOfObject, ObjectDirectories } from "./object_directories.ts";
 import { StoredObject } from "./stored_object.ts";
 
 /** In the place of a checksum that is lost: no bytes are right. */
@@ -43,9 +43,10 @@ export class ObjectTable {
     const { directories, owns } = this.#options;
     let highestLsn = 0;
     for (const prefix of await directories.prefixes()) {
-      for (const { object, ino, exists } of await directories.list(prefix)) {
-        if (!exists || !owns(ino)) continue;
-        const { lengthBytes, appliedLsn } = directories.peekChecksums(object);
+      for (const { object, ino } of await directories.list(prefix)) {
+        const sums = owns(ino) ? directories.peekChecksums(object) : undefined;
+        if (!sums) continue;
+        const { lengthBytes, appliedLsn } = sums;
         highestLsn = Math.max(highestLsn, appliedLsn);
         this.#usedBytes += lengthBytes;
         this.#objectCount++;
@@ -63,11 +64,11 @@ export class ObjectTable {
     return !this.#cache.full;
   }
 
-  /** The object for one more user, who releases it; it may not exist. */
-  use(object: ObjectId): StoredObject {
+  /** The object for one more user, who releases it; it may not exist. One to "make" has a file. */
+  use(object: ObjectId, how: "find" | "make" = "find"): StoredObject {
     const known = this.#cache.use(object);
     if (known) return known;
-    const open = this.#load(object);
+    const open = this.#load(object, how);
     this.#cache.add(open);
     return open;
   }
@@ -104,13 +105,31 @@ export class ObjectTable {
   }
 
   /** The object as its files have it; one that does not exist where they have none. */
-  #load(object: ObjectId): StoredObject {
-    const { directories, targetIndex, log } = this.#options;
+  #load(object: ObjectId, how: "find" | "make"): StoredObject {
+    const { directories } = this.#options;
     const open = new StoredObject(object);
-    const sums = directories.readChecksums(object);
-    if (sums === undefined) return open;
-    open.file = directories.open(object);
+    // What can be made is not there: that costs less than to look for it first.
+    open.file = how === "make" ? directories.create(object) : undefined;
+    const isMade = open.file !== undefined;
+    open.file ??= directories.open(object);
     open.fileBytes = open.file?.lengthBytes ?? 0;
+    try {
+      // One that has lost its bytes still has its checksums, and is no new object.
+      if (isMade && !directories.seemsToHaveChecksumFile(object)) return open;
+      return this.#restore(open);
+    } catch (error) {
+      open.closeFile();
+      throw error;
+    }
+  }
+
+  #restore(open: StoredObject): StoredObject {
+    const { directories, targetIndex, log } = this.#options;
+    const { object } = open;
+    const found = directories.readChecksums(object, open.file);
+    if (!found) return open;
+    const { sums, place } = found;
+    open.checksumsIn = place;
     if (sums !== "damaged") {
       open.countedBytes = sums.lengthBytes;
       open.restore(sums.lengthBytes, sums.checksums, sums.appliedLsn);
@@ -118,7 +137,7 @@ export class ObjectTable {
     }
     log.error("The checksums of an object are damaged", { object, targetIndex });
     const blocks = Math.ceil(open.fileBytes / blockBytes);
-    open.countedBytes = directories.peekChecksums(object).lengthBytes;
+    open.countedBytes = directories.peekChecksums(object)?.lengthBytes;
     open.restore(open.fileBytes, new Uint32Array(blocks).fill(lostChecksum), 0);
     return open;
   }
@@ -158,25 +177,26 @@ export class ObjectTable {
     const prefixes = [...all].filter((each) => ino === undefined || each === prefixOf(ino));
     for (const prefix of prefixes.filter((each) => each >= afterPrefix).sort()) {
       const objects = new Set(journaled.get(prefix)?.map(({ object }) => object));
-      for (const { object } of await this.#existing(prefix)) objects.add(object);
+      for (const { object, ino } of await this.#options.directories.list(prefix)) {
+        if (this.#options.owns(ino)) objects.add(object);
+      }
       for (const object of [...objects].sort()) {
         if (prefix === afterPrefix && object <= (after ?? "")) continue;
         if (ino !== undefined && parseObjectId(object).ino !== ino) continue;
+        const lengthBytes = this.#lengthOf(object);
+        if (lengthBytes === undefined) continue;
         if (found.length >= limit) return found;
-        found.push({ object, lengthBytes: this.#lengthOf(object) });
+        found.push({ object, lengthBytes });
       }
     }
     return found;
   }
 
-  async #existing(prefix: string) {
-    const all = await this.#options.directories.list(prefix);
-    return all.filter(({ exists, ino }) => exists && this.#options.owns(ino));
-  }
-
-  #lengthOf(object: ObjectId): number {
-    return this.#cache.peek(object)?.lengthBytes ??
-      this.#options.directories.peekChecksums(object).lengthBytes;
+  /** `undefined` where it does not exist, as what a crash has left. */
+  #lengthOf(object: ObjectId): number | undefined {
+    const open = this.#cache.peek(object);
+    if (open) return open.exists ? open.lengthBytes : undefined;
+    return this.#options.directories.peekChecksums(object)?.lengthBytes;
   }
 
   /** Forgets the open objects of some inodes, which exist no more; gives those that did. */
@@ -193,13 +213,14 @@ export class ObjectTable {
   }
 
   /** Deletes the files of an object that is not open; adds it to `removed` where it existed. */
-  async removeFiles(object: ObjectId, removed: Set<ObjectId>): Promise<void> {
+  async removeFiles(files: FilesOfObject, removed: Set<ObjectId>): Promise<void> {
     const { directories } = this.#options;
-    const { lengthBytes } = directories.peekChecksums(object);
-    const existed = await directories.remove(object);
-    if (!existed || removed.has(object)) return;
+    const { object } = files;
+    const sums = removed.has(object) ? undefined : directories.peekChecksums(object);
+    await directories.remove(files);
+    if (!sums || removed.has(object)) return;
     removed.add(object);
-    this.#usedBytes -= lengthBytes;
+    this.#usedBytes -= sums.lengthBytes;
     this.#objectCount--;
   }
 }

@@ -1,5 +1,6 @@
 // One sync at a time of one thing, shared by all who ask for it: a sync costs milliseconds, whoever
-// comes while one runs waits for the next, and all who wait share that one.
+// comes while one runs waits for the next, and all who wait share that one. So do those who ask at
+// the same time, as the requests of one arrival do, before the first of them has begun one.
 
 /**
  * After a failure the system may have dropped what it could not write and report success the next
@@ -18,13 +19,12 @@ export class SharedSync {
   /** Resolves after a run that began after this call. */
   request(): Promise<void> {
     if (this.#next) return this.#next;
-    if (!this.#running) return this.#start();
     const start = () => {
       this.#next = undefined;
       return this.#start();
     };
     // A failed run has told those who asked for it; start() repeats it to those who wait.
-    return this.#next = this.#running.then(start, start);
+    return this.#next = (this.#running ?? Promise.resolve()).then(start, start);
   }
 
   /** As if a run had failed: somebody else was told of a failure that may concern this one. */

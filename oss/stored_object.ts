@@ -11,6 +11,9 @@ import type { Lsn } from "./journal_record.ts";
 import { type PendingChange, PendingChanges } from "./pending_changes.ts";
 import { SharedSync } from "./shared_sync.ts";
 
+/** Where the checksums of an object are: in an attribute of its file, or in a file beside. */
+export type ChecksumPlace = "attribute" | "file";
+
 /** What a checkpoint brings to disk: an object as it is at one moment. */
 export interface ObjectSnapshot {
   readonly object: StoredObject;
@@ -35,6 +38,8 @@ export class StoredObject {
   /** Of the last change, of the last fill, and up to which each is safe. */
   lastLsn: Lsn = 0;
   appliedLsn: Lsn = 0;
+  /** Up to which its files have all, for good: a checkpoint that failed may have come so far. */
+  publishedLsn: Lsn = 0;
   filledLsn: Lsn = 0;
   confirmedLsn: Lsn = 0;
   /** Fills that have begun to write and have no record yet. */
@@ -43,6 +48,10 @@ export class StoredObject {
   users = 0;
   /** What it counts for in the store's totals; `undefined` where it does not. */
   countedBytes: number | undefined;
+  /** Where those that count are; `undefined` where there are none. */
+  checksumsIn: ChecksumPlace | undefined;
+  /** Its file has not taken an attribute. */
+  refusesAttribute = false;
   /** Out of the cache: the last user closes the file. */
   forgotten = false;
   /** Changes whenever bytes of the file come to mean something else. */
@@ -116,6 +125,7 @@ export class StoredObject {
     this.#checksums = checksums;
     this.lastLsn =
       this.appliedLsn =
+      this.publishedLsn =
       this.filledLsn =
       this.confirmedLsn =
         appliedLsn;
@@ -177,7 +187,8 @@ export class StoredObject {
   /** {@link compose} on this thread, for what is small. */
   composeSync(into: Uint8Array, offsetBytes: number): void {
     let count = 0;
-    while (this.file && count < into.length) {
+    // One that the journal alone has has an empty file.
+    while (this.file && count < into.length && offsetBytes + count < this.fileBytes) {
       const read = this.file.readSync(into.subarray(count), offsetBytes + count);
       if (read === 0) break;
       count += read;

@@ -23,7 +23,7 @@ const identityName = "rustre-ost.json";
 const temporaryName = `${identityName}.tmp`;
 const lockName = "lock";
 /** Raised by every change to what is in the directory that an older version would misread. */
-const formatVersion = 2;
+const formatVersion = 3;
 /** What an empty directory may hold: a new file system's own, and what a claim leaves on its way. */
 const namesBeforeClaim: readonly string[] = ["lost+found", lockName, temporaryName];
 

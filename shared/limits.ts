@@ -241,6 +241,11 @@ export const limits = {
    * unfinished, or there would be none to close.
    */
   openObjectsMax: 2048,
+  /**
+   * Objects of up to so many blocks have their checksums in an attribute of their file: what ext4
+   * has room for in an inode of 256 bytes.
+   */
+  attributeChecksumsMax: 8,
   /** So many files and directories are synced by syncing their whole file system. */
   syncTogetherMin: 32,
   /** Writes from so many bytes on go to new blocks of an object's file, not to the journal. */

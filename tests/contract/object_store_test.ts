@@ -8,6 +8,7 @@ import { parseObjectId } from "../../shared/layout.ts";
 import type { ObjectId } from "../../shared/model.ts";
 import { systemEnvironment } from "../../shared/platform.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
+import { flipChecksums } from "../support/file_attributes.ts";
 import { objectIntegrityContract } from "./object_integrity.ts";
 import { objectStoreContract, type StoreUnderTest } from "./object_store.ts";
 
@@ -56,18 +57,16 @@ async function fileStoreUnderTest(
       const name = fileNameOf(object);
       const path = `${directory}/objects/${prefixOf(parseObjectId(object).ino)}/${name}`;
       // Of a list of checksums the last byte is one of a checksum.
-      if (what === "checksums") await flipByte(`${path}.sum`, -1);
+      if (what === "checksums") flipChecksums(path, -1);
       else await flipByte(path, what);
     },
     directory,
   });
 }
 
-/** A negative offset counts from the end. */
 async function flipByte(path: string, offsetBytes: number): Promise<void> {
   const bytes = await Deno.readFile(path);
-  const place = offsetBytes < 0 ? bytes.length + offsetBytes : offsetBytes;
-  bytes[place]! ^= 0x10;
+  bytes[offsetBytes]! ^= 0x10;
   await Deno.writeFile(path, bytes);
 }
 

@@ -113,6 +113,10 @@ class ProcessFiles implements Files {
     return file && new ProcessFile(file, this);
   }
 
+  seems(path: string): boolean {
+    return this.#disk.seems(path);
+  }
+
   create(path: string): OpenFile | undefined {
     const file = this.isOver ? this.#disk.open(path) : this.#disk.create(path);
     return file && new ProcessFile(file, this);
@@ -147,7 +151,7 @@ class ProcessFiles implements Files {
   }
 
   async syncTogether(files: readonly OpenFile[]): Promise<void> {
-    for (const file of files) await file.sync();
+    for (const file of files) await file.syncAll();
   }
 
   space(): { capacityBytes: number; freeBytes: number } {
@@ -205,6 +209,18 @@ class ProcessFile implements OpenFile {
 
   sync(): Promise<void> {
     return this.#files.slowly("sync", () => this.#file.sync());
+  }
+
+  syncAll(): Promise<void> {
+    return this.#files.slowly("sync", () => this.#file.syncAll());
+  }
+
+  attribute(): Uint8Array | undefined {
+    return this.#file.attribute();
+  }
+
+  setAttribute(bytes: Uint8Array | undefined): void {
+    if (!this.#files.isOver) this.#file.setAttribute(bytes);
   }
 
   close(): void {

@@ -17,6 +17,7 @@ export type DiskOperation =
   | "list"
   | "write"
   | "truncate"
+  | "attribute"
   | "sync"
   | "create"
   | "makeDirectory"
@@ -26,15 +27,25 @@ export type DiskOperation =
 
 type FileChange =
   | { kind: "write"; offsetBytes: number; bytes: Uint8Array<ArrayBuffer> }
-  | { kind: "truncate"; lengthBytes: number };
+  | { kind: "truncate"; lengthBytes: number }
+  | { kind: "attribute"; bytes: Uint8Array | undefined };
+
+/** What a sync brings to disk, in their order: an attribute stays behind one of the data alone. */
+type SyncScope = "data" | "all";
 
 class Content {
+  attribute: Uint8Array | undefined;
   #buffer: Uint8Array<ArrayBuffer>;
   #lengthBytes: number;
 
-  constructor(bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0)) {
+  constructor(bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0), attribute?: Uint8Array) {
     this.#buffer = bytes;
     this.#lengthBytes = bytes.length;
+    this.attribute = attribute;
+  }
+
+  copy(): Content {
+    return new Content(this.bytes.slice(), this.attribute);
   }
 
   get bytes(): Uint8Array<ArrayBuffer> {
@@ -43,6 +54,7 @@ class Content {
 
   apply(change: FileChange): void {
     if (change.kind === "truncate") return this.#resize(change.lengthBytes);
+    if (change.kind === "attribute") return void (this.attribute = change.bytes);
     const { offsetBytes, bytes } = change;
     if (bytes.length === 0) return;
     this.#resize(Math.max(this.#lengthBytes, offsetBytes + bytes.length));
@@ -63,7 +75,7 @@ class Content {
 class Inode {
   now = new Content();
   /** What the platters have. */
-  synced = new Uint8Array(0);
+  synced = new Content();
   #unsynced: FileChange[] = [];
 
   get bytes(): Uint8Array<ArrayBuffer> {
@@ -75,19 +87,24 @@ class Inode {
     this.#unsynced.push(change);
   }
 
-  sync(): void {
-    if (this.#unsynced.length > 0) this.synced = this.bytes.slice();
-    this.#unsynced = [];
+  sync(scope: SyncScope): void {
+    const isLeft = (change: FileChange) => scope === "data" && change.kind === "attribute";
+    if (this.#unsynced.some((change) => !isLeft(change))) {
+      const { attribute } = scope === "data" ? this.synced : this.now;
+      this.synced = this.now.copy();
+      this.synced.attribute = attribute;
+    }
+    this.#unsynced = this.#unsynced.filter(isLeft);
   }
 
   losePower(random: SeededRandom): void {
-    const left = new Content(this.synced.slice());
+    const left = this.synced.copy();
     const survives = survival(random);
     for (const change of this.#unsynced) {
       for (const part of partsOf(change)) if (survives()) left.apply(part);
     }
     this.now = left;
-    this.synced = left.bytes.slice();
+    this.synced = left.copy();
     this.#unsynced = [];
   }
 }
@@ -109,7 +126,7 @@ function survival(random: SeededRandom): () => boolean {
 }
 
 function* partsOf(change: FileChange): Generator<FileChange> {
-  if (change.kind === "truncate") return yield change;
+  if (change.kind !== "write") return yield change;
   const { offsetBytes, bytes } = change;
   let start = 0;
   while (start < bytes.length) {
@@ -137,6 +154,8 @@ export class CrashDisk implements Files {
   crashAt = Infinity;
   /** Whether it takes no more bytes: what is written is cut short, and fails. */
   isFull = false;
+  /** Whether files can have attributes. */
+  hasAttributes = true;
   /** What takes longer than the rest. */
   slow: ReadonlySet<DiskOperation> = new Set();
   /** Called before each operation; may move {@link crashAt}. */
@@ -191,7 +210,8 @@ export class CrashDisk implements Files {
       throw new Error(`"${path}" has no such byte`);
     }
     inode.bytes[offsetBytes]! ^= 1;
-    if (offsetBytes < inode.synced.length) inode.synced[offsetBytes]! ^= 1;
+    const { bytes } = inode.synced;
+    if (offsetBytes < bytes.length) bytes[offsetBytes]! ^= 1;
   }
 
   /** Of files, in order. */
@@ -204,6 +224,10 @@ export class CrashDisk implements Files {
   open(path: string): OpenFile | undefined {
     const node = this.#names.get(path);
     return node instanceof Inode ? new CrashFile(this, path, node) : undefined;
+  }
+
+  seems(path: string): boolean {
+    return this.#names.has(path);
   }
 
   create(path: string): OpenFile | undefined {
@@ -264,7 +288,7 @@ export class CrashDisk implements Files {
   }
 
   async syncTogether(files: readonly OpenFile[]): Promise<void> {
-    for (const file of files) await file.sync();
+    for (const file of files) await file.syncAll();
   }
 
   space(): { capacityBytes: number; freeBytes: number } {
@@ -283,6 +307,10 @@ export class CrashDisk implements Files {
   async moment(operation: DiskOperation): Promise<void> {
     const turnsMax = this.slow.has(operation) ? 200 : 6;
     for (let turns = 1 + this.#random.below(turnsMax); turns > 0; turns--) await undefined;
+  }
+
+  takesAttribute(): boolean {
+    return this.hasAttributes && (!this.isFull || this.#random.below(2) > 0);
   }
 
   /** What a write that is cut short has put into the cache. */
@@ -369,10 +397,29 @@ class CrashFile implements OpenFile {
     this.#inode.change({ kind: "truncate", lengthBytes });
   }
 
-  async sync(): Promise<void> {
+  sync(): Promise<void> {
+    return this.#sync("data");
+  }
+
+  syncAll(): Promise<void> {
+    return this.#sync("all");
+  }
+
+  async #sync(scope: SyncScope): Promise<void> {
     await this.#disk.moment("sync");
     this.#disk.step("sync");
-    if (!this.#disk.lies(this.#path)) this.#inode.sync();
+    if (!this.#disk.lies(this.#path)) this.#inode.sync(scope);
+  }
+
+  attribute(): Uint8Array | undefined {
+    return this.#inode.now.attribute;
+  }
+
+  /** A full disk may have no room for one. */
+  setAttribute(bytes: Uint8Array | undefined): void {
+    this.#disk.step("attribute");
+    if (!this.#disk.takesAttribute()) throw new Error("the attribute cannot be changed");
+    this.#inode.change({ kind: "attribute", bytes: bytes?.slice() });
   }
 
   close(): void {}

@@ -7,16 +7,20 @@ import { bufferPool } from "../../shared/buffer_pool.ts";
 import {
   bytesToPage,
   connectionAddresses,
+  fileLength,
   linkOpenFile,
   openUncached,
   openUnnamed,
   pageBytes,
   preallocate,
+  readAttribute,
   readStatus,
+  removeAttribute,
   sendDatagram,
   sendFile,
   syncFileSystem,
   writeAt,
+  writeAttribute,
   writeTimes,
   writeTimesOf,
 } from "../../shared/libc.ts";
@@ -199,4 +203,39 @@ Deno.test({ name: "sendDatagram() reaches sockets with an abstract name", ignore
     close(descriptor);
     library.close();
   }
+});
+
+// ── lengths and attributes ─────────────────────────────────────────────────────────────────────
+
+Deno.test(
+  { name: "fileLength() gives the length of an open file as it is now", ignore },
+  async () => {
+    await withFile((descriptor) => {
+      assert.equal(fileLength(descriptor), 0);
+      writeSync(descriptor, new Uint8Array(5_000));
+      assert.equal(fileLength(descriptor), 5_000);
+      assert.equal(fileLength(1_000_000), undefined);
+    });
+  },
+);
+
+Deno.test(
+  { name: "readAttribute() gives what writeAttribute() has written last", ignore },
+  async () => {
+    await withFile((descriptor) => {
+      assert.equal(readAttribute(descriptor), undefined);
+      for (const bytes of [Uint8Array.of(1, 2, 3), new Uint8Array(56).fill(7), new Uint8Array(0)]) {
+        assert.equal(writeAttribute(descriptor, bytes), true);
+        assert.deepEqual(readAttribute(descriptor), bytes);
+      }
+      assert.equal(removeAttribute(descriptor), true);
+      assert.equal(readAttribute(descriptor), undefined);
+      assert.equal(removeAttribute(descriptor), false);
+    });
+  },
+);
+
+Deno.test({ name: "readAttribute() takes no error for a missing attribute", ignore }, () => {
+  assert.throws(() => readAttribute(1_000_000), (error) => isRustreError(error, "EIO"));
+  assert.equal(writeAttribute(1_000_000, new Uint8Array(1)), false);
 });

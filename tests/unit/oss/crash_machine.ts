@@ -42,6 +42,7 @@ const operationsOfLife = 300;
 /** What is rare, and what matters in which order it is done. */
 const rareOperations: readonly DiskOperation[] = [
   ...["create", "rename", "rename", "remove", "truncate", "sync", "syncDirectory"] as const,
+  ...["attribute", "attribute"] as const,
 ];
 
 /** What runs on other threads and may take long. */
@@ -95,6 +96,7 @@ class Machine {
     this.#kinds = kinds;
     this.#clock = new SlowClock(new SeededRandom(seed + 2));
     this.disk = new CrashDisk(new SeededRandom(seed + 1), directory);
+    this.disk.hasAttributes = seed % 4 !== 3;
   }
 
   async run(): Promise<void> {

@@ -9,6 +9,8 @@ export class FaultyFiles implements Files {
   readonly synced: string[] = [];
   opened = 0;
   reads = 0;
+  /** Whether the disk's file system has attributes. */
+  hasAttributes = true;
   bootIdNow: string | undefined = "b".repeat(32);
   /** Writes on other threads begin when this has resolved. */
   writeGate: Promise<void> = Promise.resolve();
@@ -17,13 +19,17 @@ export class FaultyFiles implements Files {
   syncGate: Promise<void> = Promise.resolve();
   /** The error of an operation on a path, where it is to fail. */
   failure: (
-    operation: "sync" | "write" | "remove" | "create" | "rename",
+    operation: "sync" | "write" | "remove" | "create" | "rename" | "attribute",
     path: string,
   ) => string | undefined = () => undefined;
 
   open(path: string): OpenFile | undefined {
     const file = localFiles.open(path);
     return file && new FaultyFile(this, path, file);
+  }
+
+  seems(path: string): boolean {
+    return localFiles.seems(path);
   }
 
   create(path: string): OpenFile | undefined {
@@ -58,7 +64,7 @@ export class FaultyFiles implements Files {
   }
 
   async syncTogether(files: readonly OpenFile[]): Promise<void> {
-    for (const file of files) await file.sync();
+    for (const file of files) await file.syncAll();
   }
 
   removeSync(path: string): boolean {
@@ -131,10 +137,29 @@ class FaultyFile implements OpenFile {
   }
 
   async sync(): Promise<void> {
+    await this.#beforeSync();
+    return this.#file.sync();
+  }
+
+  async syncAll(): Promise<void> {
+    await this.#beforeSync();
+    return this.#file.syncAll();
+  }
+
+  async #beforeSync(): Promise<void> {
     await this.#files.syncGate;
     this.#files.synced.push(this.#path);
     this.#files.check("sync", this.#path);
-    return this.#file.sync();
+  }
+
+  attribute(): Uint8Array | undefined {
+    return this.#files.hasAttributes ? this.#file.attribute() : undefined;
+  }
+
+  setAttribute(bytes: Uint8Array | undefined): void {
+    this.#files.check("attribute", this.#path);
+    if (!this.#files.hasAttributes) throw new Error("ENOTSUP: no attributes");
+    this.#file.setAttribute(bytes);
   }
 
   close(): void {

@@ -7,6 +7,12 @@ import { bufferPool } from "../../../shared/buffer_pool.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
+import {
+  attributeOf,
+  copyDirectory,
+  flipChecksums,
+  setAttributeOf,
+} from "../../support/file_attributes.ts";
 import { readBytes, writeBytes } from "../../support/object_bytes.ts";
 import { Opened, testStore } from "./opened_store.ts";
 
@@ -37,7 +43,12 @@ testStore(
       for (const [ino, , path] of files) {
         const bytes = await Deno.readFile(`${opened.objects}/${path}`);
         assert.deepEqual(bytes, pattern(ino % 100, size));
-        const { size: sumBytes } = await Deno.stat(`${opened.objects}/${path}.sum`);
+        const sumsPath = `${opened.objects}/${path}`;
+        const isSmall = size === 50;
+        assert.equal(attributeOf(sumsPath)?.length, isSmall ? 28 : undefined);
+        assert.equal(await exists(`${sumsPath}.sum`), !isSmall);
+        if (isSmall) continue;
+        const { size: sumBytes } = await Deno.stat(`${sumsPath}.sum`);
         assert.equal(sumBytes, 48 + 4 * Math.ceil(size / 4096));
       }
     }
@@ -88,7 +99,7 @@ testStore("brings changes into the files after a while", async ({ store, objects
   await clock.pass(limits.checkpointIntervalMs);
   const path = `${objects}/000/0000000000000007_00000000`;
   // The checkpoint has begun; its disk is a real one.
-  while (!(await exists(`${path}.sum`))) await new Promise((resolve) => setTimeout(resolve, 1));
+  while (!attributeOf(path)) await new Promise((resolve) => setTimeout(resolve, 1));
   assert.deepEqual(await Deno.readFile(path), pattern(1, 50));
 });
 
@@ -248,18 +259,24 @@ testStore("a failed sync of the journal fails every later change, not reads", as
 });
 
 for (
-  const [operation, code] of [["write", "EIO"], ["rename", "EIO"], ["create", "ENOSPC"]] as const
+  const [operation, code, lengthBytes] of [
+    ["write", "EIO", 50_000],
+    ["rename", "EIO", 50_000],
+    ["create", "ENOSPC", 50_000],
+    ["attribute", "EIO", 5_000],
+  ] as const
 ) {
   testStore(
-    `a checkpoint that fails to ${operation} loses nothing and is repeated`,
+    `a checkpoint that fails to ${operation} checksums loses nothing and is repeated`,
     async (opened) => {
       const { store, files, clock } = opened;
-      await writeBytes(store, object, 0, pattern(1, 5_000));
+      await writeBytes(store, object, 0, pattern(1, lengthBytes));
       await store.sync([object]);
-      files.failure = (each, path) =>
-        each === operation && path.includes(".sum") ? code : undefined;
+      const isOf = (path: string) => path.includes(".sum") || operation === "attribute";
+      files.failure = (each, path) => each === operation && isOf(path) ? code : undefined;
       await clock.pass(limits.checkpointIntervalMs);
-      assert.deepEqual(await readBytes(store, object, 0, 5_000), pattern(1, 5_000));
+      const found = await readBytes(store, object, 0, lengthBytes);
+      assert.deepEqual(found, pattern(1, lengthBytes));
       await writeBytes(store, object, 4_000, pattern(2, 5_000));
       files.failure = () => undefined;
       const again = await opened.reopen();
@@ -378,28 +395,37 @@ testStore("finds a flipped bit, and a whole block mends it", async (opened) => {
   assert.deepEqual(await readBytes(await opened.reopen(), object, 0, 10_000), pattern(1, 10_000));
 });
 
-testStore("takes an object whose checksums are damaged for damaged, all of it", async (opened) => {
-  await writeBytes(opened.store, object, 0, pattern(1, 10_000));
-  await opened.store.close();
-  for (const offset of [0, 13, 35, 50, 59]) {
-    await flip(`${dataPath(opened)}.sum`, offset);
-    opened.store = await opened.open();
-    const damaged = [{ object, offsetBytes: 0, lengthBytes: 10_000 }];
-    assert.deepEqual(await opened.store.verify(object, 0, 10_000), damaged);
-    await opened.store.close();
-    await flip(`${dataPath(opened)}.sum`, offset);
-  }
-  await Deno.truncate(`${dataPath(opened)}.sum`, 50);
-  opened.store = await opened.open();
-  await rejects(
-    "DATA_CORRUPT",
-    () => opened.store.read(object, 0, 100, { verified: true }),
-    [object],
+for (
+  const [lengthBytes, flips] of [
+    [10_000, [0, 6, 9, 23, 35]],
+    [50_000, [0, 13, 35, 50, 59]],
+  ] as const
+) {
+  testStore(
+    `takes an object of ${lengthBytes} bytes whose checksums are damaged for damaged, all of it`,
+    async (opened) => {
+      await writeBytes(opened.store, object, 0, pattern(1, lengthBytes));
+      await opened.store.close();
+      for (const offset of flips) {
+        flipChecksums(dataPath(opened), offset);
+        opened.store = await opened.open();
+        const damaged = [{ object, offsetBytes: 0, lengthBytes }];
+        assert.deepEqual(await opened.store.verify(object, 0, lengthBytes), damaged);
+        await opened.store.close();
+        flipChecksums(dataPath(opened), offset);
+      }
+      const attribute = attributeOf(dataPath(opened));
+      if (attribute) setAttributeOf(dataPath(opened), attribute.subarray(0, 30));
+      else await Deno.truncate(`${dataPath(opened)}.sum`, 50);
+      opened.store = await opened.open();
+      const read = () => opened.store.read(object, 0, 100, { verified: true });
+      await rejects("DATA_CORRUPT", read, [object]);
+      await writeBytes(opened.store, object, 0, pattern(2, lengthBytes));
+      const store = await opened.reopen();
+      assert.deepEqual(await readBytes(store, object, 0, lengthBytes), pattern(2, lengthBytes));
+    },
   );
-  await writeBytes(opened.store, object, 0, pattern(2, 10_000));
-  const store = await opened.reopen();
-  assert.deepEqual(await readBytes(store, object, 0, 10_000), pattern(2, 10_000));
-});
+}
 
 testStore("tells of bytes that were lost behind its back", async (opened) => {
   await writeBytes(opened.store, object, 0, pattern(1, 300_000));
@@ -415,7 +441,7 @@ testStore("tells of bytes that were lost behind its back", async (opened) => {
 testStore("is an object that never was where its checksums are gone", async (opened) => {
   await writeBytes(opened.store, object, 0, pattern(1, 10_000));
   await opened.store.close();
-  await Deno.remove(`${dataPath(opened)}.sum`);
+  setAttributeOf(dataPath(opened), undefined);
   opened.store = await opened.open();
   await rejects("DATA_MISSING", () => readBytes(opened.store, object, 0, 10), [object]);
   // What the file holds must not come back behind a shorter new write.
@@ -423,6 +449,88 @@ testStore("is an object that never was where its checksums are gone", async (ope
   await opened.store.resize(object, 4_000, "extend");
   const store = await opened.reopen();
   assert.deepEqual(await readBytes(store, object, 100, 3_900), new Uint8Array(3_900));
+});
+
+// ── attributes ─────────────────────────────────────────────────────────────────────────────────
+
+testStore("has a checksum file for each object where there are no attributes", async (opened) => {
+  await opened.store.close();
+  await Deno.remove(`${opened.directory}/attributes`);
+  opened.files.hasAttributes = false;
+  opened.store = await opened.open();
+  await writeBytes(opened.store, object, 0, pattern(1, 100));
+  const store = await opened.reopen();
+  assert.ok(await exists(`${dataPath(opened)}.sum`));
+  assert.deepEqual(await readBytes(store, object, 0, 100), pattern(1, 100));
+  assert.equal(await exists(`${opened.directory}/attributes`), false);
+  // A file system that has them is used from the next start on; what has a file keeps to it.
+  opened.files.hasAttributes = true;
+  await opened.reopen();
+  await writeBytes(opened.store, object, 50, pattern(2, 100));
+  await writeBytes(opened.store, objectId(8, 0), 0, pattern(3, 100));
+  const again = await opened.reopen();
+  assert.equal(attributeOf(dataPath(opened)), undefined);
+  assert.ok(attributeOf(`${opened.objects}/000/0000000000000008_00000000`));
+  assert.deepEqual(await readBytes(again, object, 50, 100), pattern(2, 100));
+  assert.deepEqual(await readBytes(again, objectId(8, 0), 0, 100), pattern(3, 100));
+});
+
+testStore("refuses a copy without attributes", async (opened) => {
+  await writeBytes(opened.store, object, 0, pattern(1, 100));
+  await opened.store.close();
+  const marker = `${opened.directory}/attributes`;
+  const attribute = attributeOf(marker);
+  setAttributeOf(marker, undefined);
+  await rejects("STORE_FORMAT", () => opened.open(), [marker, "without attributes"]);
+  setAttributeOf(marker, attribute);
+  opened.store = await opened.open();
+  assert.deepEqual(await readBytes(opened.store, object, 0, 100), pattern(1, 100));
+});
+
+testStore("moves the checksums of an object that grows into a file", async (opened) => {
+  const most = limits.attributeChecksumsMax * 4096;
+  await writeBytes(opened.store, object, 0, pattern(1, most));
+  await opened.reopen();
+  assert.equal(attributeOf(dataPath(opened))?.length, 24 + 4 * limits.attributeChecksumsMax);
+  await writeBytes(opened.store, object, most, pattern(2, 1));
+  await opened.reopen();
+  assert.equal(attributeOf(dataPath(opened)), undefined);
+  assert.ok(await exists(`${dataPath(opened)}.sum`));
+  await opened.store.resize(object, 10, "cut");
+  const store = await opened.reopen();
+  assert.equal(attributeOf(dataPath(opened)), undefined);
+  assert.deepEqual(await readBytes(store, object, 0, 10), pattern(1, 10));
+});
+
+testStore("does not carry out again what a failed checkpoint has published", async (opened) => {
+  const { store, files, clock, directory } = opened;
+  await writeBytes(store, object, 0, pattern(1, 5_000));
+  await store.resize(object, 100, "cut");
+  await writeBytes(store, object, 100, pattern(2, 4_900));
+  const other = objectId(8, 0);
+  await writeBytes(store, other, 0, pattern(3, 100));
+  let failures = 0;
+  files.failure = (operation, path) =>
+    operation === "attribute" && path.endsWith("8_00000000") && ++failures ? "EIO" : undefined;
+  await clock.pass(limits.checkpointIntervalMs);
+  while (failures === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  // The next one would cut the file, and end before it has written the bytes again.
+  let writes = 0;
+  files.failure = (operation, path) =>
+    operation === "write" && path === dataPath(opened) && ++writes === 2 ? "EIO" : undefined;
+  await clock.pass(limits.checkpointIntervalMs);
+  const otherSums = `${opened.objects}/000/0000000000000008_00000000.sum`;
+  while (writes < 2 && !(await exists(otherSums))) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  files.failure = () => undefined;
+  const copy = await Deno.makeTempDir();
+  await copyDirectory(directory, copy);
+  await using again = await opened.open({ directory: copy });
+  assert.deepEqual(await again.verify(object, 0, 5_000), []);
+  assert.deepEqual(await readBytes(again, object, 100, 4_900), pattern(2, 4_900));
+  assert.deepEqual(await readBytes(again, other, 0, 100), pattern(3, 100));
+  await Deno.remove(copy, { recursive: true });
 });
 
 // ── shards ─────────────────────────────────────────────────────────────────────────────────────

@@ -13,14 +13,34 @@ class ManualSync {
   async end(index: number, error?: Error): Promise<void> {
     if (error) this.runs[index]!.reject(error);
     else this.runs[index]!.resolve();
-    for (let step = 0; step < 10; step++) await Promise.resolve();
+    await turns();
   }
 }
+
+async function turns(): Promise<void> {
+  for (let step = 0; step < 10; step++) await Promise.resolve();
+}
+
+Deno.test("SharedSync.request() has one run for all who ask at the same time", async () => {
+  const manual = new ManualSync();
+  const sync = new SharedSync(manual.run);
+  // As requests that arrive together: each gets there on its own.
+  const requests = Array.from({ length: 5 }, async () => {
+    await undefined;
+    await sync.request();
+  });
+  await turns();
+  assert.equal(manual.runs.length, 1);
+  await manual.end(0);
+  await Promise.all(requests);
+  assert.equal(manual.runs.length, 1);
+});
 
 Deno.test("SharedSync.request() shares the next run while one is under way", async () => {
   const manual = new ManualSync();
   const sync = new SharedSync(manual.run);
   const first = sync.request();
+  await turns();
   const shared = [sync.request(), sync.request(), sync.request()];
   let ended = 0;
   for (const each of shared) each.then(() => ended++);
@@ -30,6 +50,7 @@ Deno.test("SharedSync.request() shares the next run while one is under way", asy
   assert.equal(manual.runs.length, 2);
   assert.equal(ended, 0, "a request must not be answered by a run that began before it");
   const third = sync.request();
+  await turns();
   await manual.end(1);
   await Promise.all(shared);
   assert.equal(manual.runs.length, 3);
@@ -41,6 +62,7 @@ Deno.test("SharedSync.request() fails for good after a failure", async () => {
   const manual = new ManualSync();
   const sync = new SharedSync(manual.run);
   const first = sync.request();
+  await turns();
   const second = sync.request();
   const outcomes = Promise.allSettled([first, second]);
   await manual.end(0, new Error("EIO"));
@@ -65,6 +87,7 @@ Deno.test("DurableDirectory.makeDurable() syncs again for a change during a sync
   const manual = new ManualSync();
   const directory = new DurableDirectory(manual.run);
   const first = directory.makeDurable();
+  await turns();
   directory.changed();
   const second = directory.makeDurable();
   await manual.end(0);

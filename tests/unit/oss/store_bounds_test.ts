@@ -7,6 +7,7 @@ import { type Logger, loggerOf } from "../../../shared/logging.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, rejects } from "../../contract/object_store.ts";
+import { copyDirectory, flipChecksums } from "../../support/file_attributes.ts";
 import { readBytes, taken, writeBytes } from "../../support/object_bytes.ts";
 import { type Opened, testStore } from "./opened_store.ts";
 
@@ -164,15 +165,6 @@ testStore("refuses a journal whose synced part decayed", async (opened) => {
   await Deno.remove(copy, { recursive: true });
 }, { checkpointSizes: never });
 
-async function copyDirectory(from: string, to: string): Promise<void> {
-  for await (const { name, isDirectory } of Deno.readDir(from)) {
-    if (isDirectory) {
-      await Deno.mkdir(`${to}/${name}`, { recursive: true });
-      await copyDirectory(`${from}/${name}`, `${to}/${name}`);
-    } else await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
-  }
-}
-
 // ── checkpoints that fail ──────────────────────────────────────────────────────────────────────
 
 const counted = countingLog();
@@ -180,7 +172,9 @@ const counted = countingLog();
 testStore("tries a failed checkpoint again after a while, and keeps few files", async (opened) => {
   const { store, files, clock } = opened;
   files.failure = (operation, path) =>
-    operation === "write" && path.endsWith(".sum.new") ? "EIO" : undefined;
+    operation === "attribute" || operation === "write" && path.endsWith(".sum.new")
+      ? "EIO"
+      : undefined;
   const before = counted.errors();
   for (let round = 0; round < 20; round++) {
     for (const id of ids) await writeBytes(store, id, round * 100, pattern(round, 100));
@@ -245,7 +239,7 @@ testStore("destroy() says what the disk has no room for", async (opened) => {
 
 testStore("destroy() finds what a checkpoint left that failed", async (opened) => {
   const { store, files, clock, objects } = opened;
-  await store.resize(object, 5_000, "extend");
+  await store.resize(object, 50_000, "extend");
   files.failure = (operation) => operation === "rename" ? "EIO" : undefined;
   await clock.pass(limits.checkpointIntervalMs);
   await until(() => files.synced.some((path) => path.endsWith(".sum.new")));
@@ -264,11 +258,8 @@ const spaceOf = (store: FileObjectStore) => {
 testStore("usage() counts an object with damaged checksums once, however often", async (opened) => {
   for (const id of ids) await writeBytes(opened.store, id, 0, pattern(1, 5_000));
   await opened.store.close();
-  const path = `${opened.objects}/000/0000000000000007_00000000.sum`;
-  const bytes = await Deno.readFile(path);
   // The magic: nothing of the header is believed.
-  bytes[0]! ^= 1;
-  await Deno.writeFile(path, bytes);
+  flipChecksums(`${opened.objects}/000/0000000000000007_00000000`, 0);
   const store = opened.store = await opened.open();
   const before = spaceOf(store);
   assert.equal(before.count, ids.length);

@@ -34,7 +34,7 @@ for (const path of ["/000/0000000000000007_00000000", "/journal/1-0/"]) {
     assert.notEqual(writeVerifier, before);
     assert.equal((await opened.reopen()).writeVerifier, writeVerifier);
     assert.deepEqual(Array.from(Deno.readDirSync(directory), ({ name }) => name).sort(), [
-      ...["journal", "objects", "sync_failure"],
+      ...["attributes", "journal", "objects", "sync_failure"],
     ]);
   });
 }
@@ -60,7 +60,9 @@ testStore("goes on where it cannot note a failure", async (opened) => {
 
 testStore("sync() fails where a checkpoint was told that the file could not be", async (opened) => {
   const { files, clock, objects } = opened;
-  await writeBytes(opened.store, object, 0, pattern(1, 8192));
+  // With more checksums than an attribute takes.
+  const lengthBytes = 10 * 4096;
+  await writeBytes(opened.store, object, 0, pattern(1, lengthBytes));
   await opened.reopen();
   await writeBytes(opened.store, object, 0, pattern(2, 100));
   const gate = Promise.withResolvers<void>();
@@ -74,7 +76,7 @@ testStore("sync() fails where a checkpoint was told that the file could not be",
   await clock.pass(limits.checkpointIntervalMs);
   await until(() => existsSync(`${objects}/000/0000000000000007_00000000.sum.new`));
   // Not a part of the checkpoint, but of the file that it is about to sync.
-  await writeBytes(opened.store, object, 8192, pattern(3, large));
+  await writeBytes(opened.store, object, lengthBytes, pattern(3, large));
   gate.resolve();
   await until(() => failures > 0);
   const noted = `${opened.directory}/sync_failure`;

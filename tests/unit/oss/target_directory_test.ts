@@ -41,7 +41,7 @@ testDirectory("claims an empty directory once and keeps its node id", async (dir
   const nodeId = await useOnce(directory);
   assert.match(nodeId, /^[0-9a-f]{32}$/);
   const text = await Deno.readTextFile(`${directory}/rustre-ost.json`);
-  assert.deepEqual(JSON.parse(text), { format: 2, ...owner, nodeId });
+  assert.deepEqual(JSON.parse(text), { format: 3, ...owner, nodeId });
   assert.equal(await useOnce(directory), nodeId);
   // A cluster that was given another name is the same cluster.
   assert.equal(await useOnce(directory, { ...owner, clusterName: "renamed" }), nodeId);
@@ -55,7 +55,7 @@ testDirectory("makes a missing directory with its parents", async (directory) =>
 testDirectory("claims a new file system and what a crash in a claim left", async (directory) => {
   await Deno.mkdir(`${directory}/lost+found`);
   await Deno.writeTextFile(`${directory}/lock`, "");
-  await Deno.writeTextFile(`${directory}/rustre-ost.json.tmp`, '{"format":2,"clus');
+  await Deno.writeTextFile(`${directory}/rustre-ost.json.tmp`, '{"format":3,"clus');
   await useOnce(directory);
 });
 
@@ -129,21 +129,22 @@ testDirectory("refuses a directory of another OST", async (directory) => {
 
 const damaged: [name: string, text: string, code: ErrorCode, part: string][] = [
   ["an empty identity", "", "STORE_FORMAT", "damaged"],
-  ["half an identity", '{"format":2,"clusterId":"11', "STORE_FORMAT", "damaged"],
+  ["half an identity", '{"format":3,"clusterId":"11', "STORE_FORMAT", "damaged"],
   ["an identity that is no object", "null", "STORE_FORMAT", "damaged"],
   [
     "an identity without a node id",
-    JSON.stringify({ format: 2, ...owner }),
+    JSON.stringify({ format: 3, ...owner }),
     "STORE_FORMAT",
     "damaged",
   ],
   [
     "an identity of a wrong type",
-    JSON.stringify({ format: 2, ...owner, nodeId: "2".repeat(32), targetIndex: "3" }),
+    JSON.stringify({ format: 3, ...owner, nodeId: "2".repeat(32), targetIndex: "3" }),
     "STORE_FORMAT",
     "damaged",
   ],
-  ["a newer format", '{"format":3,"future":true}', "STORE_FORMAT", "format 3"],
+  ["an older format", '{"format":2,"past":true}', "STORE_FORMAT", "format 2"],
+  ["a newer format", '{"format":4,"future":true}', "STORE_FORMAT", "format 4"],
 ];
 for (const [name, text, code, part] of damaged) {
   testDirectory(`refuses ${name} and leaves it as it is`, async (directory) => {
