@@ -66,6 +66,7 @@ export async function waitForDatabase(
 
 export class FoundationDbStore implements Store, TransactionOwner {
   readonly url: string;
+  readonly isRemote = true;
   readonly clock: Clock;
   readonly #database: NativeDatabase;
   readonly #commits = new Set<Promise<unknown>>();

@@ -91,6 +91,11 @@ export interface OpenTransaction extends Transaction {
 export interface Store {
   /** For messages: the URL it was opened with. */
   readonly url: string;
+  /**
+   * Each read is a way over a network and back, and the second read of a key in one transaction is
+   * not: it is worth work to ask for everything at once.
+   */
+  readonly isRemote?: boolean;
   begin(): OpenTransaction;
   /** Waits for commits under way; later calls fail with STORE_CLOSED. Idempotent. */
   close(): Promise<void>;

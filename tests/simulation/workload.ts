@@ -109,7 +109,8 @@ export class Lane {
       [4, () => this.#stat(random.below(2) === 0 ? file : path)],
       [2, () => this.#readdir(this.#directory())],
       [1, () => this.#readlink(path)],
-      [7, () => this.#put(path)],
+      [6, () => this.#put(path)],
+      [2, () => this.#putSeveral()],
       [6 * dataWeight, () => this.#writeInPlace(file)],
       [5 * dataWeight, () => this.#read(file)],
     ];
@@ -252,6 +253,12 @@ export class Lane {
     await this.#writeAndClose(file, 1 + random.below(2), (endBytes) => {
       return { op: "commit", of: id, sizeBytes: endBytes };
     });
+  }
+
+  /** As many at once as make the client send them to the mds together. */
+  async #putSeveral(): Promise<void> {
+    const paths = Array.from({ length: 2 + this.#context.random.below(3) }, () => this.#path());
+    await Promise.all(paths.map((path) => this.#put(path)));
   }
 
   async #writeInPlace(path: string): Promise<void> {
