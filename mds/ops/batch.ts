@@ -4,7 +4,8 @@
 import { assert } from "../../shared/assert.ts";
 import { isRustreError, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import type { mdsService, NewInode } from "../../shared/protocol/mds.ts";
+import type { Caller } from "../../shared/model.ts";
+import type { mdsService, NewInode, Place } from "../../shared/protocol/mds.ts";
 import type { ReplyOf } from "../../shared/rpc/service.ts";
 import type {
   GetOptions,
@@ -14,7 +15,8 @@ import type {
   RangeOptions,
   Transaction,
 } from "../../shared/store/store.ts";
-import type { MdsRequest, Mutation } from "../context.ts";
+import type { MdsRequest, Mutation, ReadOperation } from "../context.ts";
+import { walkToDirectory } from "../inodes.ts";
 import type { Inode } from "../schema.ts";
 import { commitPending, createPending } from "./create.ts";
 
@@ -44,10 +46,12 @@ export async function batch(
     committed.push(outcome instanceof RustreError ? room.failureOf(outcome) : {});
   }
   const created: Reply["created"] = [];
+  const places = new WalkedPlaces(caller);
   for (const [index, create] of creates.entries()) {
-    const outcome = await attempt(mutation, (each) => {
+    const outcome = await attempt(mutation, async (each) => {
       room.requireRoom();
-      return createPending(each, { caller, ...create }, inos[index]!);
+      const directory = await places.walked(each, create.directory);
+      return await createPending(each, { caller, ...create, directory }, inos[index]!);
     });
     const isRefused = outcome instanceof RustreError;
     if (isRefused && !hasNewestMap && mayBeOfOldMap(outcome)) throw outcome;
@@ -91,6 +95,28 @@ async function attempt(
     // What it wrote would be committed with what the others wrote.
     assert(!transaction.wrote, "an operation of a batch has written before it failed");
     return error;
+  }
+}
+
+/** Many files of a batch are in few directories, and no directory moves while the batch runs. */
+class WalkedPlaces {
+  readonly #caller: Caller;
+  readonly #known = new Map<string, Place>();
+
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  /** The place of the directory itself. */
+  async walked(operation: ReadOperation, place: Place): Promise<Place> {
+    if (place.path === "") return place;
+    const key = `${place.ino}/${place.path}`;
+    const known = this.#known.get(key);
+    if (known) return known;
+    const { ino } = await walkToDirectory(operation, this.#caller, place);
+    const walked = { ino, path: "" };
+    this.#known.set(key, walked);
+    return walked;
   }
 }
 
