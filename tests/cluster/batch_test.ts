@@ -155,6 +155,27 @@ for (const [where, mdsStore] of Object.entries(stores)) {
   });
 }
 
+Deno.test("a batch goes the ways that its own commits have left", async () => {
+  await withCluster({}, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await fileSystem.mkdir("/d");
+    await fileSystem.symlink("d", "/link");
+    const client = await new Caller(cluster).open();
+    const inLink = newFile("f", { directory: "link" });
+    const first = await client.batch({
+      creates: [newFile("link", { replace: true }), inLink, inLink],
+    });
+    const [link, f] = inosOf(first);
+    const commits = [link!, f!].map((ino) => ({ ...sizes, ino }));
+    const second = await client.batch({ commits, creates: [inLink, newFile("g")] });
+    assert.deepEqual(second.committed, [{}, {}]);
+    assert.equal(second.created[0]!.error?.code, 20);
+    assert(second.created[1]!.inode);
+    assert.equal((await fileSystem.stat("/d/f")).ino, f);
+    await client.close();
+  });
+});
+
 Deno.test("a batch that comes again gets the same reply, also from another mds", async () => {
   await withCluster({}, async (cluster) => {
     await cluster.startMds("mds1");
