@@ -241,7 +241,7 @@ export class Lane {
   }
 
   /** A new file, that appears when it is whole. */
-  async #put(path: string): Promise<void> {
+  async #put(path: string, beforeClose?: () => Promise<void>): Promise<void> {
     const { random, nextId } = this.#context;
     const replace = random.below(2) === 0;
     const id = nextId();
@@ -252,13 +252,26 @@ export class Lane {
     this.#noteMade(begin, file.attributes);
     await this.#writeAndClose(file, 1 + random.below(2), (endBytes) => {
       return { op: "commit", of: id, sizeBytes: endBytes };
-    });
+    }, beforeClose);
   }
 
-  /** As many at once as make the client send them to the mds together. */
+  /** So many at once, made and closed, that the client sends them to the mds together. */
   async #putSeveral(): Promise<void> {
-    const paths = Array.from({ length: 2 + this.#context.random.below(3) }, () => this.#path());
-    await Promise.all(paths.map((path) => this.#put(path)));
+    const paths = Array.from({ length: 5 + this.#context.random.below(4) }, () => this.#path());
+    const allWritten = Promise.withResolvers<void>();
+    let left = paths.length;
+    const noteWritten = () => {
+      if (--left === 0) allWritten.resolve();
+    };
+    await Promise.all(paths.map(async (path) => {
+      let isWritten = false;
+      await this.#put(path, () => {
+        isWritten = true;
+        noteWritten();
+        return allWritten.promise;
+      });
+      if (!isWritten) noteWritten();
+    }));
   }
 
   async #writeInPlace(path: string): Promise<void> {
@@ -276,6 +289,7 @@ export class Lane {
     file: OpenFile,
     count: number,
     closing: (endBytes: number) => Operation,
+    beforeClose?: () => Promise<void>,
   ): Promise<void> {
     const { random, contents } = this.#context;
     const { ino } = file.attributes;
@@ -285,6 +299,7 @@ export class Lane {
       return void await this.#try(`abandon inode ${ino}`, () => file.abandon());
     }
     const endBytes = Math.max(0, ...writes.map((write) => write.endBytes));
+    await beforeClose?.();
     if (!await this.#close(file, closing(endBytes), writes)) return;
     end();
     this.#noteFile(file.path);
