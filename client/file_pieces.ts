@@ -1,6 +1,14 @@
 // A range of a file as pieces, each in one object, and the ways to run a task on all of them.
 
-import { lanes, type ObjectRange, objectRanges, type Piece, pieces } from "../shared/layout.ts";
+import {
+  firstPiece,
+  lanes,
+  type ObjectRange,
+  objectRanges,
+  type Piece,
+  pieces,
+  targetsOfObject,
+} from "../shared/layout.ts";
 import { limits } from "../shared/limits.ts";
 import type { ContentOf } from "./object_client.ts";
 import type { FileObjects } from "./object_parts.ts";
@@ -40,6 +48,12 @@ export type Each<Part> = (
 /** On its pieces, in no order, as many at once as the OSTs have room for. */
 export function eachInWindows({ layout }: FileObjects, windows: TargetWindows): Each<Piece> {
   return ({ offsetBytes, lengthBytes }, signal, task) => {
+    if (lengthBytes === 0) return Promise.resolve();
+    const first = firstPiece(layout, offsetBytes, lengthBytes, limits.transferBytes);
+    if (first.lengthBytes === lengthBytes) {
+      const targetIndex = targetsOfObject(layout, first.seq)[0]!;
+      return windows.one({ targetIndex, item: first }, signal, task);
+    }
     const byPosition = lanes(layout, offsetBytes, lengthBytes, limits.transferBytes);
     const byTarget = Array.from(byPosition, ({ position, pieces: items }) => {
       return { targetIndex: layout.targets[position]![0]!, items };
@@ -54,6 +68,14 @@ export function eachJoinedInWindows(
   windows: TargetWindows,
 ): Each<ObjectRange> {
   return ({ offsetBytes, lengthBytes }, signal, task) => {
+    if (lengthBytes === 0) return Promise.resolve();
+    const first = firstPiece(layout, offsetBytes, lengthBytes, limits.transferBytes);
+    if (first.lengthBytes === lengthBytes) {
+      const targetIndex = targetsOfObject(layout, first.seq)[0]!;
+      const { seq, offsetInObjectBytes } = first;
+      const item = { seq, offsetInObjectBytes, lengthBytes, pieces: [first] };
+      return windows.one({ targetIndex, item }, signal, task);
+    }
     const byPosition = lanes(layout, offsetBytes, lengthBytes, limits.transferBytes);
     const byTarget = Array.from(byPosition, ({ position, pieces: ofLane }) => {
       const items = objectRanges(ofLane, limits.writeBytesMax);

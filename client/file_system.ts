@@ -7,6 +7,7 @@ import { limits } from "../shared/limits.ts";
 import type { Attributes, Caller, Layout, LayoutWish, Usage } from "../shared/model.ts";
 import { access, mayAccess } from "../shared/permissions.ts";
 import type { DirectoryEntry } from "../shared/protocol/mds.ts";
+import type { NewFile } from "./file_batches.ts";
 import type { MetadataClient } from "./metadata_client.ts";
 import { named } from "./named_errors.ts";
 import type { ObjectClient } from "./object_client.ts";
@@ -260,13 +261,21 @@ export class FileSystem {
 
   /** Makes an empty file, visible at once. Rejects with EEXIST where the name is taken. */
   async createEmpty(path: string, options: NewFileOptions = {}): Promise<Attributes> {
-    return await this.#create(path, options, { pending: false, replace: false });
+    const { signal } = options;
+    const { attributes } = await named(`create "${path}"`, () => {
+      const request = { ...newFileOf(path, options, false), caller: this.#caller, pending: false };
+      return this.#metadata.mutate("create", request, signal);
+    });
+    return attributes;
   }
 
   /** Opens a file to be written as a whole; it appears under its name when it is closed. */
   async create(path: string, options: WriteFileOptions = {}): Promise<OpenFile> {
-    const { replace = false, atimeNs, mtimeNs } = options;
-    const attributes = await this.#create(path, options, { pending: true, replace });
+    const { replace = false, atimeNs, mtimeNs, signal } = options;
+    const attributes = await named(
+      `create "${path}"`,
+      () => this.#metadata.files.create(this.#caller, newFileOf(path, options, replace), signal),
+    );
     const { ino } = attributes;
     return new OpenFile({
       objects: this.#objects,
@@ -276,12 +285,12 @@ export class FileSystem {
       requireLease: this.#metadata.lease(),
       ending: {
         commit: async (sizes, signal) => {
-          const request = { caller: this.#caller, ino, atimeNs, mtimeNs, ...sizes };
-          const reply = await named(
+          const commit = { ino, atimeNs, mtimeNs, ...sizes };
+          const whole = { commit, created: attributes };
+          return await named(
             `create "${path}"`,
-            () => this.#metadata.mutate("commit", request, signal),
+            () => this.#metadata.files.commit(this.#caller, whole, signal),
           );
-          return reply.attributes;
         },
         abandon: () => this.#metadata.release("abort", { ino }),
         refresh: () => Promise.resolve(attributes),
@@ -367,19 +376,15 @@ export class FileSystem {
     });
     return attributes;
   }
+}
 
-  async #create(
-    path: string,
-    { mode = 0o644, layout = {}, signal }: NewFileOptions,
-    how: { pending: boolean; replace: boolean },
-  ): Promise<Attributes> {
-    const { attributes } = await named(`create "${path}"`, () => {
-      if (isRootPath(path)) throw new RustreError("EISDIR", "is a directory");
-      const request = { caller: this.#caller, ...fileEntryOf(path), mode, layout, ...how };
-      return this.#metadata.mutate("create", request, signal);
-    });
-    return attributes;
-  }
+function newFileOf(
+  path: string,
+  { mode = 0o644, layout = {} }: NewFileOptions,
+  replace: boolean,
+): NewFile {
+  if (isRootPath(path)) throw new RustreError("EISDIR", "is a directory");
+  return { ...fileEntryOf(path), mode, layout, replace };
 }
 
 function withLayout(attributes: Attributes, path: string): Attributes & { layout: Layout } {

@@ -10,6 +10,7 @@ import type { Logger } from "../shared/logging.ts";
 import type { CallOptions, Endpoint, RpcClient } from "../shared/rpc/client.ts";
 import { mdsService } from "../shared/protocol/mds.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
+import { FileBatches } from "./file_batches.ts";
 import { MdsChoice } from "./mds_choice.ts";
 import { tryOperation } from "./operation.ts";
 import { type MutationId, Session } from "./session.ts";
@@ -28,6 +29,8 @@ export interface MetadataClientOptions {
 type Release = (stop?: AbortSignal) => Promise<unknown>;
 
 export class MetadataClient implements AsyncDisposable {
+  /** Creates and commits of new files. */
+  readonly files: FileBatches;
   readonly #options: MetadataClientOptions;
   readonly #choice: MdsChoice;
   #session: Session;
@@ -40,6 +43,11 @@ export class MetadataClient implements AsyncDisposable {
     const { clock, random } = options.environment;
     this.#choice = new MdsChoice(clock, random.below(limits.serversMax));
     this.#session = this.#newSession();
+    this.files = new FileBatches(clock, {
+      create: async (request, signal) => (await this.mutate("create", request, signal)).attributes,
+      commit: async (request, signal) => (await this.mutate("commit", request, signal)).attributes,
+      batch: (request, signal) => this.mutate("batch", request, signal),
+    });
   }
 
   /** The lease on what was just opened or created: fails once its session may be over. */
@@ -133,6 +141,7 @@ export class MetadataClient implements AsyncDisposable {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.files.close();
     await this.#session.close();
   }
 

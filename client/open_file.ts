@@ -236,6 +236,7 @@ export class OpenFile implements AsyncDisposable {
     // Whoever closes it is told how that ends.
     if (this.#closing) return void await this.#closing.catch(() => {});
     this.#state = "closed";
+    if (this.#options.mode === "read") return;
     await Promise.allSettled(this.#writesUnderWay);
     await this.#abandon();
   }

@@ -51,6 +51,24 @@ export class TargetWindows {
     if (failed) throw failed.error;
   }
 
+  /** {@link each} of one item, which most files are. */
+  async one<Item extends { readonly lengthBytes: number }>(
+    { targetIndex, item }: { readonly targetIndex: number; readonly item: Item },
+    signal: AbortSignal | undefined,
+    task: (item: Item) => Promise<void>,
+  ): Promise<void> {
+    const room = this.#roomOf(targetIndex);
+    const units = unitsOf(item);
+    const run: Run = { signal, failed: undefined };
+    const isFree = !this.#whole && !signal?.aborted && room.tryAcquire(units);
+    if (!isFree && !(await this.#enter(room, units, run))) throw run.failed!.error;
+    try {
+      await task(item);
+    } finally {
+      this.#leave(room, units);
+    }
+  }
+
   async #runLane<Item extends { readonly lengthBytes: number }>(
     { targetIndex, items }: TargetLane<Item>,
     run: Run,
@@ -59,13 +77,12 @@ export class TargetWindows {
     const room = this.#roomOf(targetIndex);
     const underWay = new Set<Promise<void>>();
     for (const item of items) {
-      const units = Math.max(item.lengthBytes, limits.targetWindowRequestBytes);
+      const units = unitsOf(item);
       if (!(await this.#enter(room, units, run))) break;
       const running = task(item)
         .catch((error) => void (run.failed ??= { error }))
         .finally(() => {
-          this.#whole?.release(units);
-          room.release(units);
+          this.#leave(room, units);
           underWay.delete(running);
         });
       underWay.add(running);
@@ -81,11 +98,21 @@ export class TargetWindows {
     return false;
   }
 
+  #leave(room: Semaphore, units: number): void {
+    this.#whole?.release(units);
+    room.release(units);
+  }
+
   #roomOf(targetIndex: number): Semaphore {
     let room = this.#rooms.get(targetIndex);
     if (!room) this.#rooms.set(targetIndex, room = new Semaphore(this.#windowBytes));
     return room;
   }
+}
+
+/** What an item takes of its OST's room. */
+function unitsOf({ lengthBytes }: { readonly lengthBytes: number }): number {
+  return Math.max(lengthBytes, limits.targetWindowRequestBytes);
 }
 
 /** Waits for room; `false`, and no room taken, where the run has failed by then. */

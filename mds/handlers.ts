@@ -1,6 +1,5 @@
 // What an mds answers: one line for each message. Reads and mutations are wrapped once, below.
 
-import { isRustreError } from "../shared/errors.ts";
 import type { Registration } from "../shared/registration.ts";
 import { limits } from "../shared/limits.ts";
 import { mdsService } from "../shared/protocol/mds.ts";
@@ -10,6 +9,7 @@ import type { Collector } from "./collector.ts";
 import type { MdsContext, MdsRequest, Mutation, ReadOperation } from "./context.ts";
 import { type MutationId, rememberFailure, runMutation } from "./mutation.ts";
 import * as attributes from "./ops/attributes.ts";
+import { batch, mayBeOfOldMap } from "./ops/batch.ts";
 import * as create from "./ops/create.ts";
 import * as lookup from "./ops/lookup.ts";
 import * as remove from "./ops/remove.ts";
@@ -32,7 +32,7 @@ function withNewestMap<Request, Reply>(
     try {
       return await handler(request);
     } catch (error) {
-      if (!isRustreError(error, "EINVAL", "NOT_ENOUGH_TARGETS")) throw error;
+      if (!mayBeOfOldMap(error)) throw error;
       if ((await maps.refresh()).epoch === epoch) throw error;
       return await handler(request);
     }
@@ -87,6 +87,29 @@ export function mdsHandlers(
     };
   }
 
+  /** As create, of what it makes; a refusal on the newest map is the answer of one file alone. */
+  async function runBatch(request: MdsRequest<"batch">) {
+    const { opcode } = mdsService.methods.batch;
+    const inos = await Promise.all(request.creates.map(() => context.allocator.next()));
+    const run = async (hasNewestMap: boolean) => {
+      const { reply, leftGarbage, leftCut } = await runMutation(
+        context,
+        request,
+        opcode,
+        (mutation) => batch(mutation, request, { inos, hasNewestMap }),
+      );
+      if (leftGarbage || leftCut) collector.kick({ cuts: leftCut });
+      return reply;
+    };
+    try {
+      return await run(false);
+    } catch (error) {
+      if (!mayBeOfOldMap(error)) throw error;
+      await context.maps.refresh();
+      return await run(true);
+    }
+  }
+
   return {
     probe: (request) => Promise.resolve(registration.probed(request)),
 
@@ -123,5 +146,6 @@ export function mdsHandlers(
     openWrite: mutate("openWrite", write.openWrite),
     commitWrite: mutate("commitWrite", write.commitWrite),
     closeWrite: mutate("closeWrite", write.closeWrite),
+    batch: answeredOnce("batch", runBatch),
   };
 }

@@ -12,6 +12,7 @@ import {
   decodeSession,
   decodeStoredReply,
   encodeStoredReply,
+  requestIdOfStoredReply,
   type StoredFailure,
   type StoredReply,
 } from "./schema.ts";
@@ -159,8 +160,8 @@ function storedReplyTo(
   requestId: number,
   opcode: number,
 ): StoredReply | undefined {
+  if (requestIdOfStoredReply(value) < requestId) return undefined;
   const stored = decodeStoredReply(value);
-  if (stored.requestId < requestId) return undefined;
   if (stored.requestId > requestId) {
     throw new RustreError("LATE_DUPLICATE", `request ${requestId} comes too late`);
   }

@@ -249,6 +249,25 @@ export function decodeStoredReply(value: Uint8Array): StoredReply {
   return { requestId, opcode, reply };
 }
 
+/**
+ * Whose reply it is, without a look at the reply: most are of a request that is long over, and one of
+ * a batch is large. Throws as {@link decodeStoredReply} does, where it is of another format.
+ */
+export function requestIdOfStoredReply(value: Uint8Array): number {
+  const [array, first, type] = value;
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  const isUsual = array === storedReplyArray && first === format && value.length > longestNumberEnd;
+  if (isUsual && type! < 0x80) return type!;
+  if (isUsual && type === 0xcd) return view.getUint16(3);
+  if (isUsual && type === 0xce) return view.getUint32(3);
+  return decodeStoredReply(value).requestId;
+}
+
+/** MessagePack's first byte of an array of the format number and three fields. */
+const storedReplyArray = 0x94;
+/** Behind the request id, where it has 32 bits. */
+const longestNumberEnd = 7;
+
 /** When entries of a directory came or went last, or what mtime was set to since. */
 export interface DirectoryTimes {
   readonly mtimeNs: bigint;

@@ -63,23 +63,33 @@ export function* pieces(
   lengthBytes: number,
   pieceBytesMax: number = Number.MAX_SAFE_INTEGER,
 ): Generator<Piece> {
-  const { stripeBytes, stripesPerObject } = layout;
-  const positions = layout.targets.length;
   const endBytes = offsetBytes + lengthBytes;
   while (offsetBytes < endBytes) {
-    const stripe = Math.floor(offsetBytes / stripeBytes);
-    const inStripeBytes = offsetBytes - stripe * stripeBytes;
-    const row = Math.floor(stripe / positions);
-    const set = Math.floor(row / stripesPerObject);
-    const length = Math.min(stripeBytes - inStripeBytes, endBytes - offsetBytes, pieceBytesMax);
-    yield {
-      seq: set * positions + (stripe % positions),
-      offsetInObjectBytes: (row - set * stripesPerObject) * stripeBytes + inStripeBytes,
-      offsetInFileBytes: offsetBytes,
-      lengthBytes: length,
-    };
-    offsetBytes += length;
+    const piece = firstPiece(layout, offsetBytes, endBytes - offsetBytes, pieceBytesMax);
+    yield piece;
+    offsetBytes += piece.lengthBytes;
   }
+}
+
+/** The first of {@link pieces} of a range that is not empty. */
+export function firstPiece(
+  layout: Layout,
+  offsetBytes: number,
+  lengthBytes: number,
+  pieceBytesMax: number,
+): Piece {
+  const { stripeBytes, stripesPerObject } = layout;
+  const positions = layout.targets.length;
+  const stripe = Math.floor(offsetBytes / stripeBytes);
+  const inStripeBytes = offsetBytes - stripe * stripeBytes;
+  const row = Math.floor(stripe / positions);
+  const set = Math.floor(row / stripesPerObject);
+  return {
+    seq: set * positions + (stripe % positions),
+    offsetInObjectBytes: (row - set * stripesPerObject) * stripeBytes + inStripeBytes,
+    offsetInFileBytes: offsetBytes,
+    lengthBytes: Math.min(stripeBytes - inStripeBytes, lengthBytes, pieceBytesMax),
+  };
 }
 
 /** The pieces of a range that lie on one stripe position. */

@@ -414,17 +414,27 @@ export function writeTimesOf(descriptor: number, times: Times): boolean {
   return libc()?.futimens(descriptor, timespecs(times)) === 0;
 }
 
+/** Two struct timespec, of the times that are just being set. */
+const timePair = new BigInt64Array(4);
+const timePairBytes = new Uint8Array(timePair.buffer);
+
+/** Valid until the next call. */
 function timespecs({ atimeNs, mtimeNs }: Times): Uint8Array<ArrayBuffer> {
-  const times = new BigInt64Array([...timespec(atimeNs), ...timespec(mtimeNs)]);
-  return new Uint8Array(times.buffer);
+  putTimespec(0, atimeNs);
+  putTimespec(2, mtimeNs);
+  return timePairBytes;
 }
 
 /** Seconds, rounded down, and the nanoseconds from there. */
-function timespec(timeNs: bigint): [bigint, bigint] {
-  const nanoseconds = ((timeNs % nsPerSecond) + nsPerSecond) % nsPerSecond;
-  return [(timeNs - nanoseconds) / nsPerSecond, nanoseconds];
+function putTimespec(index: number, timeNs: bigint): void {
+  let nanoseconds = timeNs % nsPerSecond;
+  if (nanoseconds < 0n) nanoseconds += nsPerSecond;
+  timePair[index] = (timeNs - nanoseconds) / nsPerSecond;
+  timePair[index + 1] = nanoseconds;
 }
 
+const encoder = new TextEncoder();
+
 function cString(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(text + "\0");
+  return encoder.encode(text + "\0");
 }

@@ -220,6 +220,10 @@ export const limits = {
    * ids are further apart than this, so no reply is overwritten while it may be asked for again.
    */
   repliesPerClient: 1024,
+  /** Files that one batch creates, and so many that it commits. */
+  batchFilesMax: 64,
+  /** Of what a batch says of its files, about: the reply is one value in the store. */
+  batchReplyBytesMax: 64 * KiB,
   collectIntervalMs: 1_000,
   /** Inodes destroyed with one round of requests. */
   collectBatch: 256,
@@ -308,6 +312,12 @@ export const limits = {
   forwardTimeoutMs: 8_000,
 
   // ── client ───────────────────────────────────────────────────────────────────────────────────
+  /** What a client puts into one batch, about: the rest of a request's body is the caller's. */
+  batchRequestBytes: 48 * KiB,
+  /** Batches under way at the mds; meanwhile the next one gathers. */
+  batchesInFlight: 2,
+  /** One that takes longer is not waited for any more. */
+  batchWaitMs: 1_000,
   /** Bytes in one data request of a put or get. */
   transferBytes: 1 * MiB,
   /**
@@ -509,6 +519,10 @@ assert(
   limits.storeCopyBatchBytes + limits.valueBytesMax + limits.keyBytesMax <
     limits.transactionBytesMax / 2,
   "a batch of a copy must fit into a transaction",
+);
+assert(
+  limits.batchReplyBytesMax < limits.valueBytesMax,
+  "the reply of a batch must fit into a value",
 );
 assert(limits.readdirPageMax <= limits.rangeEntriesMax, "a page must fit into one range read");
 assert(

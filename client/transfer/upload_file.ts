@@ -35,7 +35,7 @@ async function writePieces(
   file: OpenFile,
 ): Promise<void> {
   const { buffers, signal } = transfer;
-  const isZeroCopy = await transfer.isZeroCopy();
+  const isZeroCopy = sizeBytes > limits.syncIoBytesMax && await transfer.isZeroCopy();
   // What goes in one request takes its sync with it.
   const sync = sizeBytes <= limits.transferBytes;
   const range = { offsetBytes: 0, lengthBytes: sizeBytes };

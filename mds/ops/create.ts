@@ -5,6 +5,7 @@ import { fileBytesMax } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Attributes, Caller } from "../../shared/model.ts";
 import type { MdsRequest, Mutation } from "../context.ts";
+import type { MutationId } from "../mutation.ts";
 import {
   addEntry,
   addGarbage,
@@ -100,50 +101,68 @@ export async function symlink(
   return { attributes: await attributesOf(mutation, inode) };
 }
 
-/**
- * An empty file, in the tree at once or pending. A pending one reserves nothing: of several pending
- * creates of one name the first commit wins, so that a client that dies blocks nobody.
- */
+/** An empty file, in the tree at once or pending. */
 export async function create(
   mutation: Mutation,
   request: MdsRequest<"create">,
   ino: number,
 ): Promise<Reply> {
-  const directory = request.replace
+  const inode = request.pending
+    ? await createPending(mutation, request, ino)
+    : await createVisible(mutation, request, ino);
+  return { attributes: await attributesOf(mutation, inode) };
+}
+
+type NewFile = Omit<MdsRequest<"create">, keyof MutationId | "pending">;
+
+async function createVisible(mutation: Mutation, request: NewFile, ino: number): Promise<Inode> {
+  if (request.replace) throw new RustreError("EINVAL", "only a pending create replaces a file");
+  const directory = await directoryForNewEntry(mutation, request);
+  const inode = newFile(mutation, request, directory, ino);
+  addInode(mutation, inode);
+  addEntry(mutation, directory.ino, request.name, inode);
+  return inode;
+}
+
+/**
+ * A file that nobody sees before its commit. It reserves nothing: of several pending creates of one
+ * name the first commit wins, so that a client that dies blocks nobody. Where it fails it has written
+ * nothing.
+ */
+export async function createPending(
+  mutation: Mutation,
+  request: NewFile,
+  ino: number,
+): Promise<Inode> {
+  const { name, replace } = request;
+  const directory = replace
     ? await directoryForReplacement(mutation, request)
     : await directoryForNewEntry(mutation, request);
-  const { context, transaction, clientId } = mutation;
-  const wish = mergeWishes(request.layout, directory.defaults);
-  const targets = context.maps.current?.targets ?? [];
-  const ownership = newOwnership(directory, request.caller, {
-    mode: request.mode,
-    isDirectory: false,
-  });
-  const layout = chooseLayout(targets, wish, context.environment.random);
-  const inode = newInode(mutation, { ino, type: "file", ...ownership, layout });
-  if (request.pending) {
-    const pending = {
-      inode,
-      parent: directory.ino,
-      name: request.name,
-      replace: request.replace,
-    };
-    transaction.set(context.schema.pending(clientId, ino), encodePending(pending));
-  } else {
-    addInode(mutation, inode);
-    addEntry(mutation, directory.ino, request.name, inode);
-  }
-  return { attributes: await attributesOf(mutation, inode) };
+  const inode = newFile(mutation, request, directory, ino);
+  const pending = { inode, parent: directory.ino, name, replace };
+  const { context: { schema }, transaction, clientId } = mutation;
+  transaction.set(schema.pending(clientId, ino), encodePending(pending));
+  return inode;
+}
+
+function newFile(
+  mutation: Mutation,
+  { caller, mode, layout: wish }: NewFile,
+  directory: Inode,
+  ino: number,
+): Inode {
+  const { maps, environment: { random } } = mutation.context;
+  const targets = maps.current?.targets ?? [];
+  const ownership = newOwnership(directory, caller, { mode, isDirectory: false });
+  const layout = chooseLayout(targets, mergeWishes(wish, directory.defaults), random);
+  return newInode(mutation, { ino, type: "file", ...ownership, layout });
 }
 
 /** Refuses early what the commit would refuse; the commit checks again. */
 async function directoryForReplacement(
   mutation: Mutation,
-  request: MdsRequest<"create">,
+  request: NewFile,
 ): Promise<Inode> {
-  if (!request.pending) {
-    throw new RustreError("EINVAL", "only a pending create replaces a file");
-  }
   const { caller, name } = request;
   const { directory, child } = await walkToParent(mutation, caller, request.directory, name);
   checkName(name);
@@ -168,13 +187,24 @@ async function replaceable(
   return inode;
 }
 
-/** Gives a pending file its name, size and data, all at once. */
 export async function commit(mutation: Mutation, request: MdsRequest<"commit">): Promise<Reply> {
+  const inode = await commitPending(mutation, request);
+  return { attributes: await attributesOf(mutation, inode) };
+}
+
+/**
+ * Gives a pending file its name, size and data, all at once. Where it fails it has written nothing.
+ */
+export async function commitPending(
+  mutation: Mutation,
+  request: Omit<MdsRequest<"commit">, keyof MutationId>,
+): Promise<Inode> {
   const { transaction, context: { schema }, clientId } = mutation;
   const key = schema.pending(clientId, request.ino);
   const value = await transaction.get(key);
   if (!value) throw new RustreError("ENOENT", "the create was not pending any more");
   const pending = decodePending(value);
+  checkSizes(pending.inode, request);
   const [directory, child] = await Promise.all([
     findInode(mutation, pending.parent),
     findChild(mutation, pending.parent, pending.name),
@@ -184,7 +214,6 @@ export async function commit(mutation: Mutation, request: MdsRequest<"commit">):
   const { replace } = pending;
   const replaced = await replaceable(mutation, { directory, child }, { caller, replace });
   if (replaced) dropLink(mutation, replaced);
-  checkSizes(pending.inode, request);
   const inode = {
     ...pending.inode,
     sizeBytes: request.sizeBytes,
@@ -197,7 +226,7 @@ export async function commit(mutation: Mutation, request: MdsRequest<"commit">):
   addInode(mutation, inode);
   addEntry(mutation, directory.ino, pending.name, inode);
   if (!request.clean) leaveUncommitted(mutation, inode.ino);
-  return { attributes: await attributesOf(mutation, inode) };
+  return inode;
 }
 
 function checkSizes(

@@ -106,8 +106,10 @@ export async function closeWrite(
   mutation: Mutation,
   { ino, handle, clean = false }: MdsRequest<"closeWrite">,
 ): Promise<Record<never, never>> {
-  const { transaction, context: { schema }, clientId } = mutation;
+  const { transaction, context: { schema }, clientId, noteCut } = mutation;
   const writer = { ino, clientId, handle };
+  // What an earlier writer left may have waited for this one only.
+  if (clean && await transaction.get(schema.truncation(ino), { snapshot: true })) noteCut();
   if (!clean && await transaction.get(schema.writer(writer))) {
     // The objects of a removed file are destroyed as a whole.
     if (await findInode(mutation, ino)) leaveUncommitted(mutation, ino);

@@ -10,6 +10,7 @@ import {
   fileTypeSchema,
   idSchema,
   inodeIdSchema,
+  layoutSchema,
   layoutWishSchema,
   modeSchema,
   timeNsSchema,
@@ -38,6 +39,24 @@ const entryOf = { directory: placeSchema, name: nameSchema };
 const attributesReply = v.object({ attributes: attributesSchema });
 /** No write of this opening, failed ones too, reached behind the end of the data that is committed. */
 const clean = { clean: v.optional(v.boolean()) };
+/** A pending file, and how it ends. */
+const newFile = {
+  ...entryOf,
+  mode: modeSchema,
+  layout: layoutWishSchema,
+  /** Pending only: the commit replaces a file of this name. */
+  replace: v.boolean(),
+};
+const wholeFile = {
+  ino: inodeIdSchema,
+  sizeBytes: bytesSchema,
+  dataEndBytes: bytesSchema,
+  atimeNs: v.optional(timeNsSchema),
+  mtimeNs: v.optional(timeNsSchema),
+  ...clean,
+};
+/** Why one of several operations was not carried out. */
+const failure = { error: v.optional(v.object({ code: countSchema, message: v.string() })) };
 /** "now" is the server's time and, unlike an explicit one, is allowed to every writer. */
 const newTime = v.optional(v.union([timeNsSchema, v.literal("now")]));
 
@@ -48,6 +67,15 @@ export const directoryEntrySchema = v.object({
   attributes: v.optional(attributesSchema),
 });
 export type DirectoryEntry = v.InferOutput<typeof directoryEntrySchema>;
+
+/** Of a pending file, what its creator did not choose. */
+const newInodeSchema = v.object({
+  ino: inodeIdSchema,
+  gid: uint32Schema,
+  mode: modeSchema,
+  layout: layoutSchema,
+});
+export type NewInode = v.InferOutput<typeof newInodeSchema>;
 
 export const mdsService = service("mds", {
   probe,
@@ -114,28 +142,15 @@ export const mdsService = service("mds", {
     v.object({
       ...mutation,
       caller: callerSchema,
-      ...entryOf,
-      mode: modeSchema,
-      layout: layoutWishSchema,
+      ...newFile,
       pending: v.boolean(),
-      /** Pending only: the commit replaces a file of this name. */
-      replace: v.boolean(),
     }),
     attributesReply,
   ),
   /** Makes a pending file visible under its name, with all its attributes, in one step. */
   commit: method(
     0x0223,
-    v.object({
-      ...mutation,
-      caller: callerSchema,
-      ino: inodeIdSchema,
-      sizeBytes: bytesSchema,
-      dataEndBytes: bytesSchema,
-      atimeNs: v.optional(timeNsSchema),
-      mtimeNs: v.optional(timeNsSchema),
-      ...clean,
-    }),
+    v.object({ ...mutation, caller: callerSchema, ...wholeFile }),
     attributesReply,
   ),
   /** Removes a pending file. */
@@ -215,5 +230,25 @@ export const mdsService = service("mds", {
     0x022d,
     v.object({ ...mutation, ino: inodeIdSchema, handle: idSchema, ...clean }),
     nothing,
+  ),
+  /**
+   * Commits and then pending creates of several files, each as if it were sent alone: one that fails
+   * does not keep the others. Their replies are in the order of the request, and have only what the
+   * caller cannot know.
+   */
+  batch: method(
+    0x022e,
+    v.object({
+      ...mutation,
+      caller: callerSchema,
+      commits: v.pipe(v.array(v.object(wholeFile)), v.maxLength(limits.batchFilesMax)),
+      creates: v.pipe(v.array(v.object(newFile)), v.maxLength(limits.batchFilesMax)),
+    }),
+    v.object({
+      /** The times that are set to that of the mutation. */
+      timeNs: timeNsSchema,
+      committed: v.array(v.object(failure)),
+      created: v.array(v.object({ ...failure, inode: v.optional(newInodeSchema) })),
+    }),
   ),
 });

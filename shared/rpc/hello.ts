@@ -6,7 +6,7 @@ import { limits } from "../limits.ts";
 import { countSchema, idSchema, serverRoleSchema, targetIndexSchema } from "../model.ts";
 
 /** Raised by every change that an older peer would misread. */
-export const protocolVersion = 3;
+export const protocolVersion = 4;
 
 export const helloOpcode = 1;
 

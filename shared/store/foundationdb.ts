@@ -67,6 +67,7 @@ export async function waitForDatabase(
 
 export class FoundationDbStore implements Store, TransactionOwner {
   readonly url: string;
+  readonly isRemote = true;
   readonly clock: Clock;
   readonly #database: NativeDatabase;
   readonly #reads = new SharedReads(this);

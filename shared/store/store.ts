@@ -97,6 +97,11 @@ export interface OpenReading extends ReadTransaction {
 export interface Store {
   /** For messages: the URL it was opened with. */
   readonly url: string;
+  /**
+   * Each read is a way over a network and back, and the second read of a key in one transaction is
+   * not: it is worth work to ask for everything at once.
+   */
+  readonly isRemote?: boolean;
   begin(): OpenTransaction;
   /**
    * For what only reads, where the engine has a cheaper way: several that begin together may be of

@@ -133,7 +133,8 @@ class Caller {
 // ── the operations of the table ────────────────────────────────────────────────────────────────
 
 const place = (path: string) => ({ ino: 1, path });
-const entry = (name: string) => ({ caller, directory: place(""), name });
+const entryOf = (name: string) => ({ directory: place(""), name });
+const entry = (name: string) => ({ caller, ...entryOf(name) });
 const stat = (path: string) => ({ caller, place: place(path), follow: true, access: 0 });
 const newFile = (name: string, how: { pending?: boolean; replace?: boolean } = {}) => ({
   ...entry(name),
@@ -181,6 +182,11 @@ async function countAll(client: Caller): Promise<Map<string, Counts>> {
   await count("create, pending, to replace a file", "create", replacing);
   await count("commit that replaces a file", "commit", { ...sizes, ino: await pending("p", true) });
   await count("abort", "abort", { ino: await pending("q", false) });
+  await count("batch of a commit and a create", "batch", {
+    caller,
+    commits: [{ ino: await pending("q", false), sizeBytes: 5, dataEndBytes: 5, clean: true }],
+    creates: [{ ...entryOf("r"), mode: 0o644, layout: {}, replace: false }],
+  });
   await count("link", "link", { ...entry("g"), source: place("f") });
   await count("unlink of one of several names", "unlink", entry("g"));
   await count("rename", "rename", rename("f", "f2"));

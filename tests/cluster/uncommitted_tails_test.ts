@@ -132,6 +132,23 @@ async function leaveTailOnStopped(cluster: TestCluster, fileSystem: FileSystem):
   await file.abandon();
 }
 
+Deno.test("a tail is cut at once when the last writer has left, though he left none himself", async () => {
+  await withCluster({ osts: 3 }, async (cluster) => {
+    const [fileSystem, other] = [cluster.fileSystem(), cluster.fileSystem()];
+    await make(fileSystem);
+    for (let round = 0; round < 20; round++) {
+      const last = await other.openForWriting("/f");
+      await (await writeTail(fileSystem)).abandon();
+      await last.close();
+      const closedMs = cluster.clock.monotonicMs();
+      await cluster.eventually(() => cluster.usage().bytes === 2 * 100, 5_000);
+      const tookMs = cluster.clock.monotonicMs() - closedMs;
+      assert(tookMs < limits.collectIntervalMs / 4, `it took ${tookMs} ms`);
+      await cluster.sleep(37 * round);
+    }
+  });
+});
+
 Deno.test("a tail on an OST that is down is cut before the file is written again", async () => {
   await withCluster({ osts: 2 }, async (cluster) => {
     const fileSystem = cluster.fileSystem();

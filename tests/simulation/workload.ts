@@ -111,7 +111,8 @@ export class Lane {
       [4, () => this.#stat(random.below(2) === 0 ? file : path)],
       [2, () => this.#readdir(this.#directory())],
       [1, () => this.#readlink(path)],
-      [7, () => this.#put(path)],
+      [6, () => this.#put(path)],
+      [2, () => this.#putSeveral()],
       [6 * dataWeight, () => this.#writeInPlace(file)],
       [5 * dataWeight, () => this.#read(file)],
     ];
@@ -243,7 +244,7 @@ export class Lane {
   }
 
   /** A new file, that appears when it is whole. */
-  async #put(path: string): Promise<void> {
+  async #put(path: string, beforeClose?: () => Promise<void>): Promise<void> {
     const { random, nextId } = this.#context;
     const replace = random.below(2) === 0;
     const id = nextId();
@@ -254,7 +255,26 @@ export class Lane {
     this.#noteMade(begin, file.attributes);
     await this.#writeAndClose(file, 1 + random.below(2), (endBytes) => {
       return { op: "commit", of: id, sizeBytes: endBytes };
-    });
+    }, beforeClose);
+  }
+
+  /** So many at once, made and closed, that the client sends them to the mds together. */
+  async #putSeveral(): Promise<void> {
+    const paths = Array.from({ length: 5 + this.#context.random.below(4) }, () => this.#path());
+    const allWritten = Promise.withResolvers<void>();
+    let left = paths.length;
+    const noteWritten = () => {
+      if (--left === 0) allWritten.resolve();
+    };
+    await Promise.all(paths.map(async (path) => {
+      let isWritten = false;
+      await this.#put(path, () => {
+        isWritten = true;
+        noteWritten();
+        return allWritten.promise;
+      });
+      if (!isWritten) noteWritten();
+    }));
   }
 
   async #writeInPlace(path: string): Promise<void> {
@@ -272,6 +292,7 @@ export class Lane {
     file: OpenFile,
     count: number,
     closing: (endBytes: number) => Operation,
+    beforeClose?: () => Promise<void>,
   ): Promise<void> {
     const { random, contents } = this.#context;
     const { ino } = file.attributes;
@@ -281,6 +302,7 @@ export class Lane {
       return void await this.#try(`abandon inode ${ino}`, () => file.abandon());
     }
     const endBytes = Math.max(0, ...writes.map((write) => write.endBytes));
+    await beforeClose?.();
     if (!await this.#close(file, closing(endBytes), writes)) return;
     end();
     this.#noteFile(file.path);

@@ -90,6 +90,11 @@ Deno.test("every value comes back as it was stored", async () => {
     schema.encodeStoredReply as (value: schema.StoredReply) => Uint8Array,
     schema.decodeStoredReply as (bytes: Uint8Array) => never,
   );
+  const idOfReply = fc.property(numbers, (requestId) => {
+    const value = schema.encodeStoredReply({ requestId, opcode: 1, reply: {} });
+    assert.equal(schema.requestIdOfStoredReply(value), requestId);
+  });
+  await checkProperty(idOfReply, { runs: 300 });
 });
 
 Deno.test("a value of another format or kind is refused, not misread", () => {
@@ -98,6 +103,7 @@ Deno.test("a value of another format or kind is refused, not misread", () => {
   for (const value of bad) {
     assert.throws(() => schema.decodeInode(value), { code: "STORE_FORMAT" });
     assert.throws(() => schema.decodeSession(value), { code: "STORE_FORMAT" });
+    assert.throws(() => schema.requestIdOfStoredReply(value), { code: "STORE_FORMAT" });
   }
 });
 

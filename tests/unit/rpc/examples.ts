@@ -214,6 +214,26 @@ export const mdsExamples: Examples<typeof mdsService> = {
   openWrite: { request: { ...mutation, caller, place, handle }, reply },
   commitWrite: { request: { ...mutation, ino: 2, handle, dataEndBytes: 9, mtimeNs: 0n }, reply },
   closeWrite: { request: { ...mutation, ino: 2, handle, clean: true }, reply: {} },
+  batch: {
+    request: {
+      ...mutation,
+      caller,
+      commits: [{ ino: 2, sizeBytes: 9, dataEndBytes: 8, mtimeNs: 1n, clean: true }],
+      creates: [{ directory: place, name: "n", mode: 0o644, layout: {}, replace: false }],
+    },
+    reply: {
+      timeNs: 5n,
+      committed: [{}, { error: { code: 2, message: "the create was not pending any more" } }],
+      created: [{
+        inode: {
+          ino: 3,
+          gid: 0,
+          mode: 0o644,
+          layout: { stripeBytes: 1 << 20, stripesPerObject: 64, targets: [[0], [1]] },
+        },
+      }],
+    },
+  },
 };
 
 const object = { epoch: 7, object: "0000000000000002:00000001" };
