@@ -322,7 +322,7 @@ export function linkOpenFile(descriptor: number, path: string): boolean {
 
 /** The one extended attribute that rustre gives files. */
 const attributeName = "user.rustre";
-const attributeNameBytes = cString(attributeName);
+const attributeNameBytes = new TextEncoder().encode(`${attributeName}\0`);
 /** Of all names that a file may have attributes of, and of their one value: more than any has. */
 const attributeNames = new Uint8Array(65_536);
 const attributeValue = new Uint8Array(4096);
