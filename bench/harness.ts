@@ -111,22 +111,26 @@ async function startUp(
 ): Promise<RustreProcess> {
   const flags = ["--dir", directory, "--osts", String(osts), "--listen", "127.0.0.1:0"];
   if (store !== undefined) flags.push("--store", store);
-  const clusterName = ["--cluster-name", directory.split("/").at(-1)!];
-  return started.use(await startRustre(["--log-level", "warn", ...clusterName, "up", ...flags]));
+  return started.use(await startRustre([...globalFlags(directory), "up", ...flags]));
+}
+
+/** A store that outlives the run keeps each cluster under its name. */
+function globalFlags(directory: string): string[] {
+  return ["--log-level", "warn", "--cluster-name", directory.split("/").at(-1)!];
 }
 
 /** The mgs first. */
 async function startSeparate(
   directory: string,
-  { osts = 4, workers = {} }: ClusterOptions,
+  { osts = 4, workers = {}, store: url = `sqlite:${directory}/meta.db` }: ClusterOptions,
   started: AsyncDisposableStack,
 ): Promise<RustreProcess[]> {
   const start = async (role: "mgs" | "mds" | "oss", ...args: string[]) => {
     const threads = workers[role] === undefined ? [] : ["--workers", String(workers[role])];
     const flags = [role, "--listen", "127.0.0.1:0", ...args, ...threads];
-    return started.use(await startRustre(["--log-level", "warn", ...flags]));
+    return started.use(await startRustre([...globalFlags(directory), ...flags]));
   };
-  const store = ["--store", `sqlite:${directory}/meta.db`];
+  const store = ["--store", url];
   const mgs = await start("mgs", ...store);
   const address = ["--mgs", /mgs=(\S+)/.exec(mgs.ready)?.[1] ?? ""];
   const servers = [mgs];
