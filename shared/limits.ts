@@ -316,8 +316,8 @@ export const limits = {
   batchRequestBytes: 48 * KiB,
   /** Batches under way at the mds; meanwhile the next one gathers. */
   batchesInFlight: 2,
-  /** One that takes longer is not waited for any more. */
-  batchWaitMs: 1_000,
+  /** One that takes longer is not waited for any more: its server may have gone. */
+  batchWaitMs: 250,
   /** Bytes in one data request of a put or get. */
   transferBytes: 1 * MiB,
   /**

@@ -36,15 +36,18 @@ export function flipChecksums(path: string, offsetBytes: number): void {
   else Deno.writeFileSync(`${path}.sum`, bytes);
 }
 
-/** Copies what is in a directory into another one, which exists, with attributes. */
-export async function copyDirectory(from: string, to: string): Promise<void> {
-  for await (const { name, isDirectory } of Deno.readDir(from)) {
+/**
+ * Copies what is in a directory into another one, which exists, with attributes. Of a store that is
+ * open it is the state of one moment: nothing else runs on this thread.
+ */
+export function copyDirectory(from: string, to: string): void {
+  for (const { name, isDirectory } of Deno.readDirSync(from)) {
     if (isDirectory) {
-      await Deno.mkdir(`${to}/${name}`, { recursive: true });
-      await copyDirectory(`${from}/${name}`, `${to}/${name}`);
+      Deno.mkdirSync(`${to}/${name}`, { recursive: true });
+      copyDirectory(`${from}/${name}`, `${to}/${name}`);
       continue;
     }
-    await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
+    Deno.copyFileSync(`${from}/${name}`, `${to}/${name}`);
     const attribute = attributeOf(`${from}/${name}`);
     if (attribute) setAttributeOf(`${to}/${name}`, attribute);
   }

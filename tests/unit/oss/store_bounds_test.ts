@@ -63,7 +63,7 @@ testStore("leaves no file open when a start fails half-way", async (opened) => {
   for (const id of ids) await writeBytes(opened.store, id, 0, pattern(1, large));
   for (const id of ids) await writeBytes(opened.store, id, 10, pattern(2, 100));
   const copy = await Deno.makeTempDir();
-  await copyDirectory(opened.directory, copy);
+  copyDirectory(opened.directory, copy);
   const before = opened.files.opened;
   for (const operation of ["write", "rename", "sync"] as const) {
     opened.files.failure = (each, path) =>
@@ -150,7 +150,7 @@ testStore("refuses a journal whose synced part decayed", async (opened) => {
   }
   // As a killed process leaves it.
   const copy = await Deno.makeTempDir();
-  await copyDirectory(directory, copy);
+  copyDirectory(directory, copy);
   const [segment] = await segmentsOf(opened);
   const path = `${copy}/journal/1-0/${segment}`;
   const bytes = await Deno.readFile(path);
@@ -290,7 +290,7 @@ testStore("usage() is exact after a start that repeats the journal", async (open
   };
   assert.deepEqual(spaceOf(store), expected);
   const copy = await Deno.makeTempDir();
-  await copyDirectory(directory, copy);
+  copyDirectory(directory, copy);
   const again = await opened.open({ directory: copy });
   assert.deepEqual(spaceOf(again), expected);
   assert.equal((await again.list(undefined, 100)).length, 48);
