@@ -18,7 +18,7 @@ import { Periodic } from "../shared/periodic.ts";
 import { readOnly, transact } from "../shared/store/transact.ts";
 import type { MdsContext } from "./context.ts";
 import { type CallTarget, ObjectCuts, upTarget } from "./object_cuts.ts";
-import { decodeInode, decodeNumber, endUnknown, type Inode } from "./schema.ts";
+import { decodeInode, decodeNumber, endUnknown, type Inode } from "./values.ts";
 import { endExpiredSessions, SessionWatch } from "./sessions.ts";
 
 export class Collector implements AsyncDisposable {

@@ -6,7 +6,8 @@ import { RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { rootInode } from "../shared/model.ts";
 import { transact, type TransactionContext } from "../shared/store/transact.ts";
-import { decodeNumber, encodeNumber, type Schema } from "./schema.ts";
+import type { Schema } from "./schema.ts";
+import { decodeNumber, encodeNumber } from "./values.ts";
 
 export class InodeAllocator {
   readonly #context: TransactionContext;

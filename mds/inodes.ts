@@ -21,7 +21,7 @@ import {
   endUnknown,
   type Inode,
   present,
-} from "./schema.ts";
+} from "./values.ts";
 
 // ── reading ────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,7 @@ import {
   requestIdOfStoredReply,
   type StoredFailure,
   type StoredReply,
-} from "./schema.ts";
+} from "./values.ts";
 
 /** Which mutation of which client. */
 export interface MutationId {

@@ -15,7 +15,7 @@ import { limits } from "../shared/limits.ts";
 import type { ClusterMap, Layout, ObjectId, Target } from "../shared/model.ts";
 import type { ossService } from "../shared/protocol/oss.ts";
 import type { ReplyOf, RequestOf } from "../shared/rpc/service.ts";
-import type { Inode } from "./schema.ts";
+import type { Inode } from "./values.ts";
 
 /** Calls an OST, which the map shows up. */
 export type CallTarget = <Name extends "resizeObject" | "syncObjects" | "listInode">(

@@ -4,7 +4,7 @@
 import { RustreError } from "../shared/errors.ts";
 import type { Caller } from "../shared/model.ts";
 import { access, isInGroup, isRoot, mayAccess } from "../shared/permissions.ts";
-import type { Inode } from "./schema.ts";
+import type { Inode } from "./values.ts";
 
 export { access, isInGroup, isRoot, mayAccess } from "../shared/permissions.ts";
 

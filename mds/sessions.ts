@@ -9,7 +9,7 @@ import { readOnly, transact } from "../shared/store/transact.ts";
 import type { MdsContext, Mutation } from "./context.ts";
 import { addGarbage, findInode, leaveUncommitted } from "./inodes.ts";
 import { nowNs, randomHex } from "../shared/environment.ts";
-import { decodePending, decodeSession, encodeSession, type Session } from "./schema.ts";
+import { decodePending, decodeSession, encodeSession, type Session } from "./values.ts";
 
 /** Pending creates and open files that one transaction removes. */
 const cleanUpBatch = 100;

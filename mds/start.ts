@@ -21,7 +21,8 @@ import { Collector } from "./collector.ts";
 import type { MdsContext } from "./context.ts";
 import { mdsHandlers } from "./handlers.ts";
 import { InodeAllocator } from "./inode_allocator.ts";
-import { encodeInode, Schema } from "./schema.ts";
+import { Schema } from "./schema.ts";
+import { encodeInode } from "./values.ts";
 
 export interface MdsOptions {
   readonly environment: Environment;

@@ -4,7 +4,7 @@ import { parseObjectId } from "../../shared/layout.ts";
 import type { ObjectId } from "../../shared/model.ts";
 import { keyAfter, type KeyRange, type ReadTransaction } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
-import type { Inode } from "../schema.ts";
+import type { Inode } from "../values.ts";
 import { checkLongObjects } from "./long_objects.ts";
 import type { Tree } from "./namespace.ts";
 import { type CheckContext, inodeIn, nextInoIn, valuesOf } from "./reading.ts";

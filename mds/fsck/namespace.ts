@@ -11,7 +11,7 @@ import {
   decodeDirectoryTimes,
   decodeInode,
   type Inode,
-} from "../schema.ts";
+} from "../values.ts";
 import { LinkTable } from "./link_table.ts";
 import {
   type CheckContext,

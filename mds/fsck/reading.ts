@@ -15,7 +15,8 @@ import {
 } from "../../shared/store/store.ts";
 import type { Lease } from "../../shared/store/lease.ts";
 import { readOnly, type TransactionContext } from "../../shared/store/transact.ts";
-import { decodeCounter, decodeInode, decodeNumber, type Inode, type Schema } from "../schema.ts";
+import type { Schema } from "../schema.ts";
+import { decodeCounter, decodeInode, decodeNumber, type Inode } from "../values.ts";
 import type { Report } from "./findings.ts";
 
 /** How far a check has come. `done` counts what `stage` says. */

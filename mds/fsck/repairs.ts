@@ -17,7 +17,7 @@ import {
   endUnknown,
   type Inode,
   present,
-} from "../schema.ts";
+} from "../values.ts";
 import {
   type CheckContext,
   counterIn,

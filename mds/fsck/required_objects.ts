@@ -3,7 +3,7 @@
 import { targetsOfLayout } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import { RustreError } from "../../shared/errors.ts";
-import type { Inode } from "../schema.ts";
+import type { Inode } from "../values.ts";
 import type { Repair } from "./findings.ts";
 import { type CheckContext, inodeIn, pause, sameBytes, valuesOf } from "./reading.ts";
 import { inodeProblem, type RequiredObject, requiredObject, requiredObjects } from "./rules.ts";

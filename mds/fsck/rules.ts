@@ -19,7 +19,7 @@ import {
   rootInode,
 } from "../../shared/model.ts";
 import { checkName, symlinkBytes } from "../names.ts";
-import type { Inode } from "../schema.ts";
+import type { Inode } from "../values.ts";
 import type { FindingKind } from "./findings.ts";
 
 /** A name in a directory, as the store has it. */

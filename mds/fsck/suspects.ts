@@ -4,7 +4,7 @@
 import { limits } from "../../shared/limits.ts";
 import { rootInode } from "../../shared/model.ts";
 import { readOnly } from "../../shared/store/transact.ts";
-import { decodeInode, type Inode } from "../schema.ts";
+import { decodeInode, type Inode } from "../values.ts";
 import type { Repair } from "./findings.ts";
 import { entryOf, type Tree } from "./namespace.ts";
 import {

@@ -4,13 +4,8 @@
 import { limits } from "../../shared/limits.ts";
 import type { Key, KeyValue, ReadTransaction } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
-import {
-  decodePending,
-  decodeSession,
-  decodeStoredReply,
-  type KeyKind,
-  type StoredReply,
-} from "../schema.ts";
+import type { KeyKind } from "../schema.ts";
+import { decodePending, decodeSession, decodeStoredReply, type StoredReply } from "../values.ts";
 import { addUnreadable, readNextIno } from "./namespace.ts";
 import {
   type CheckContext,

@@ -15,7 +15,7 @@ import {
   withoutForeignSetgid,
 } from "../permissions.ts";
 import { checkStripeBytes } from "../placement.ts";
-import { encodeDirectoryTimes, type Inode } from "../schema.ts";
+import { encodeDirectoryTimes, type Inode } from "../values.ts";
 import { requireNoWriter, truncate } from "./write.ts";
 
 type Reply = { attributes: Attributes };

@@ -17,7 +17,7 @@ import type {
 } from "../../shared/store/store.ts";
 import type { MdsRequest, Mutation, ReadOperation } from "../context.ts";
 import { walkToDirectory } from "../inodes.ts";
-import type { Inode } from "../schema.ts";
+import type { Inode } from "../values.ts";
 import { commitPending, createPending } from "./create.ts";
 
 type Reply = ReplyOf<typeof mdsService, "batch">;

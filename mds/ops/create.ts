@@ -25,7 +25,7 @@ import {
 import { checkName, checkSymlinkTarget, symlinkBytes } from "../names.ts";
 import { newOwnership, requireAddEntry, requireRemoveEntry } from "../permissions.ts";
 import { chooseLayout, mergeWishes } from "../placement.ts";
-import { type Child, decodePending, encodePending, type Inode } from "../schema.ts";
+import { type Child, decodePending, encodePending, type Inode } from "../values.ts";
 
 type Reply = { attributes: Attributes };
 

@@ -10,7 +10,7 @@ import { totalUsage } from "../../shared/usage.ts";
 import type { MdsRequest, ReadOperation } from "../context.ts";
 import { attributesOf, findInode, walk, walkToDirectory } from "../inodes.ts";
 import { access, requireAccess } from "../permissions.ts";
-import { type Child, decodeChild, decodeCounter } from "../schema.ts";
+import { type Child, decodeChild, decodeCounter } from "../values.ts";
 
 export async function stat(
   operation: ReadOperation,

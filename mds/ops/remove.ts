@@ -13,7 +13,7 @@ import {
 } from "../inodes.ts";
 import { checkName } from "../names.ts";
 import { requireRemoveEntry } from "../permissions.ts";
-import type { Child, Inode } from "../schema.ts";
+import type { Child, Inode } from "../values.ts";
 
 type Nothing = Record<never, never>;
 

@@ -19,7 +19,7 @@ import {
 } from "../inodes.ts";
 import { checkName } from "../names.ts";
 import { access, requireAccess, requireAddEntry, requireRemoveEntry } from "../permissions.ts";
-import type { Child, Inode } from "../schema.ts";
+import type { Child, Inode } from "../values.ts";
 
 export async function rename(
   mutation: Mutation,

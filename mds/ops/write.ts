@@ -24,7 +24,7 @@ import {
   walk,
 } from "../inodes.ts";
 import { access, requireAccess } from "../permissions.ts";
-import { decodeNumber, encodeNumber, type Inode, present, type Writer } from "../schema.ts";
+import { decodeNumber, encodeNumber, type Inode, present, type Writer } from "../values.ts";
 
 type Reply = { attributes: Attributes };
 

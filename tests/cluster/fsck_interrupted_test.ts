@@ -2,7 +2,7 @@
 // again, leaves what one leaves that nobody disturbs.
 
 import assert from "node:assert/strict";
-import { encodeChild, encodeSession, present } from "../../mds/schema.ts";
+import { encodeChild, encodeSession, present } from "../../mds/values.ts";
 import { RustreError } from "../../shared/errors.ts";
 import type { Key, Store } from "../../shared/store/store.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { FileSystem } from "../../client/mod.ts";
 import { limits } from "../../shared/limits.ts";
-import { pattern } from "../contract/object_store.ts";
+import { pattern } from "../support/object_bytes.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";
 import {
   makeFile,

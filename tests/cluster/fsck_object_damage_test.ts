@@ -7,11 +7,11 @@ import {
   encodeSession,
   encodeStoredReply,
   present,
-} from "../../mds/schema.ts";
+} from "../../mds/values.ts";
 import type { MemoryTarget } from "../../oss/memory_store.ts";
 import { objectId } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
-import { pattern } from "../contract/object_store.ts";
+import { pattern } from "../support/object_bytes.ts";
 import { withCluster } from "../support/cluster.ts";
 import {
   clientId,

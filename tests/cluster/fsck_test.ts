@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { encode } from "@msgpack/msgpack";
 import { writeClusterId } from "../../shared/store/cluster_id.ts";
 import { Lease } from "../../shared/store/lease.ts";
-import { pattern } from "../contract/object_store.ts";
+import { pattern } from "../support/object_bytes.ts";
 import { withCluster } from "../support/cluster.ts";
 import { loseInode, makeTree, plant, runFsck, schema, stripeBytes } from "../support/fsck.ts";
 import { unchecked } from "../support/fsck_damage.ts";

@@ -1,7 +1,7 @@
 // fsck: damage of records, names and counters is found, and repaired where that is safe.
 
 import assert from "node:assert/strict";
-import { encodeChild, encodeNumber, type Inode } from "../../mds/schema.ts";
+import { encodeChild, encodeNumber, type Inode } from "../../mds/values.ts";
 import { rootInode } from "../../shared/model.ts";
 import { clientId, loseInode, plant, plantInode, schema, unreadable } from "../support/fsck.ts";
 import { type Damage, testDamages } from "../support/fsck_damage.ts";

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import type { FileSystem } from "../../client/mod.ts";
-import { decodeInode, encodeChild, encodeInode, Schema } from "../../mds/schema.ts";
+import { Schema } from "../../mds/schema.ts";
+import { decodeInode, encodeChild, encodeInode } from "../../mds/values.ts";
 import { limits } from "../../shared/limits.ts";
 import { mdsService } from "../../shared/protocol/mds.ts";
 import { transact } from "../../shared/store/transact.ts";

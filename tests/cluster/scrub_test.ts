@@ -8,7 +8,7 @@ import { checksumsOf, encodeChecksums } from "../../shared/checksums.ts";
 import { objectId } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import { ossService } from "../../shared/protocol/oss.ts";
-import { pattern } from "../contract/object_store.ts";
+import { pattern } from "../support/object_bytes.ts";
 import { type TestCluster, withCluster } from "../support/cluster.ts";
 
 const stripeBytes = limits.stripeBytesMin;

@@ -8,9 +8,9 @@ import type { ObjectStore } from "../../oss/object_store.ts";
 import { blockBytes, checksumOf, checksumsOf } from "../../shared/checksums.ts";
 import { objectId, parseObjectId } from "../../shared/layout.ts";
 import type { ObjectId } from "../../shared/model.ts";
-import { readBytes, taken, writeBytes } from "../support/object_bytes.ts";
+import { pattern, readBytes, rejects, taken, writeBytes } from "../support/object_bytes.ts";
 import { checkProperty } from "../support/seed.ts";
-import { pattern, rejects, type StoreUnderTest } from "./object_store.ts";
+import type { StoreUnderTest } from "./object_store.ts";
 
 type Open = () => Promise<StoreUnderTest>;
 type PromiseTest = (text: string, test: (opened: StoreUnderTest) => Promise<void>) => void;

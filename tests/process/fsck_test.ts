@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { encodeChild, Schema } from "../../mds/schema.ts";
+import { Schema } from "../../mds/schema.ts";
+import { encodeChild } from "../../mds/values.ts";
 import { runRustre, startRustre } from "../support/processes.ts";
 import { inDirectory } from "../support/directory.ts";
 import { mgsOf, ok, plant, startUp } from "../support/store_commands.ts";

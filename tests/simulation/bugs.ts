@@ -1,7 +1,7 @@
 // Bugs that are put in on purpose, from outside the product: into the store and the disks below it,
 // or by an option that it has. The simulator has to find every one of them.
 
-import { decodeInode, decodeStoredReply, encodeInode } from "../../mds/schema.ts";
+import { decodeInode, decodeStoredReply, encodeInode } from "../../mds/values.ts";
 import type { ObjectStore } from "../../oss/object_store.ts";
 import { sleep } from "../../shared/environment.ts";
 import { RustreError } from "../../shared/errors.ts";

@@ -10,7 +10,7 @@ import {
   decodeInode,
   decodeNumber,
   type Inode,
-} from "../../mds/schema.ts";
+} from "../../mds/values.ts";
 import { type Entry, entryProblem, inodeProblem, linksProblem } from "../../mds/fsck/rules.ts";
 import type { MemoryDisk } from "../../oss/memory_disk.ts";
 import type { MemoryTarget } from "../../oss/memory_store.ts";

@@ -3,12 +3,13 @@
 import type { FileSystem } from "../../client/mod.ts";
 import type { FsckOptions, FsckSummary, ReportedFinding } from "../../mds/fsck/fsck.ts";
 import { fsck } from "../../mds/fsck/fsck.ts";
-import { decodeInode, encodeInode, type Inode, Schema } from "../../mds/schema.ts";
+import { Schema } from "../../mds/schema.ts";
+import { decodeInode, encodeInode, type Inode } from "../../mds/values.ts";
 import { limits } from "../../shared/limits.ts";
 import { loggerOf } from "../../shared/logging.ts";
 import type { Key, OpenTransaction, Store, Transaction } from "../../shared/store/store.ts";
 import { transact } from "../../shared/store/transact.ts";
-import { pattern } from "../contract/object_store.ts";
+import { pattern } from "./object_bytes.ts";
 import type { TestCluster } from "./cluster.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 

@@ -1,5 +1,6 @@
 // Bytes in and out of an object store as a client does it: with checksums, which are checked.
 
+import type { ErrorCode } from "../../shared/errors.ts";
 import assert from "node:assert/strict";
 import type { ObjectData, ObjectStore } from "../../oss/object_store.ts";
 import { checksumsOf } from "../../shared/checksums.ts";
@@ -45,4 +46,29 @@ function bytesOf(payload: Payload): Uint8Array {
   const bytes = new Uint8Array(payload.lengthBytes);
   assert.equal(readRange(payload, bytes), bytes.length, "the file is shorter than announced");
   return bytes;
+}
+
+/** Bytes without a zero, different for each seed at each place. */
+export function pattern(seed: number, lengthBytes: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from({ length: lengthBytes }, (_, index) => 1 + (index * 7 + seed * 31) % 251);
+}
+
+export function spaceOf(store: ObjectStore): { usedBytes: number; objects: number } {
+  const { usedBytes, objects } = store.usage();
+  return { usedBytes, objects };
+}
+
+/** Asserts that `action` fails with `code` and a message that has all of `parts`. */
+export async function rejects(
+  code: ErrorCode,
+  action: () => Promise<unknown>,
+  parts: readonly string[],
+): Promise<void> {
+  await assert.rejects(action, (error: Error & { code?: string }) => {
+    assert.equal(error.code, code, error.message);
+    for (const part of parts) {
+      assert.ok(error.message.includes(part), `"${error.message}" lacks "${part}"`);
+    }
+    return true;
+  });
 }

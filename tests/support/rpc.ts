@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import * as v from "valibot";
 import type { Address, Connection, Environment, Transport } from "../../shared/environment.ts";
-import { type ErrorCode, isRustreError } from "../../shared/errors.ts";
+import { codeOfNumber, type ErrorCode, isRustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { loggerOf } from "../../shared/logging.ts";
 import { type CallOptions, type Endpoint, RpcClient } from "../../shared/rpc/client.ts";
@@ -254,4 +254,21 @@ export async function msOf({ clock }: Environment, task: Promise<unknown>): Prom
   const startMs = clock.monotonicMs();
   await task;
   return clock.monotonicMs() - startMs;
+}
+
+export function codeIn(frame: Frame | null): ErrorCode {
+  return codeOfNumber(errorIn(frame).code);
+}
+
+/** Something that handlers wait for and a test lets happen. */
+export class Gate {
+  open: () => void = () => {};
+  readonly opened = new Promise<void>((resolve) => this.open = resolve);
+  waiting = 0;
+
+  readonly handler = async (request: { text: string }) => {
+    this.waiting++;
+    await this.opened;
+    return request;
+  };
 }

@@ -11,6 +11,7 @@ import { parseConfiguration } from "../../commands/configuration_file.ts";
 import { buildProgram } from "../../commands/program.ts";
 import { roleSections, settingsOf } from "../../commands/settings.ts";
 import * as mds from "../../mds/schema.ts";
+import * as values from "../../mds/values.ts";
 import { MgsSchema } from "../../mgs/schema.ts";
 import { fileNameOf, prefixOf } from "../../oss/file_names.ts";
 import { errorCodes } from "../../shared/errors.ts";
@@ -158,7 +159,7 @@ function bytesOfDump(dump: string): Uint8Array<ArrayBuffer> {
 // ── formats.md ─────────────────────────────────────────────────────────────────────────────────
 
 const id = "0123456789abcdef".repeat(2);
-const sampleInode: mds.Inode = {
+const sampleInode: values.Inode = {
   ino: 2,
   type: "file",
   mode: 0o644,
@@ -178,19 +179,19 @@ function mdsSamples(): [string, Uint8Array | undefined][] {
   const writer = { ino: 2, clientId: id, handle: id };
   const pending = { inode: sampleInode, parent: 1, name: "a", replace: false };
   return [
-    [keys.inode(2), mds.encodeInode(sampleInode)],
-    [keys.child(1, "a"), mds.encodeChild({ ino: 2, type: "file" })],
+    [keys.inode(2), values.encodeInode(sampleInode)],
+    [keys.child(1, "a"), values.encodeChild({ ino: 2, type: "file" })],
     [keys.directoryLinks(1), undefined],
-    [keys.directoryTimes(1), mds.encodeDirectoryTimes({ mtimeNs: 0n, ctimeNs: 0n })],
-    [keys.nextIno, mds.encodeNumber(2)],
+    [keys.directoryTimes(1), values.encodeDirectoryTimes({ mtimeNs: 0n, ctimeNs: 0n })],
+    [keys.nextIno, values.encodeNumber(2)],
     [keys.inodeCount, undefined],
-    [keys.session(id), mds.encodeSession({ expiresAtMs: 0, over: false })],
-    [keys.reply(id, 5), mds.encodeStoredReply({ requestId: 5, opcode: 1, reply: {} })],
-    [keys.pending(id, 2), mds.encodePending(pending)],
-    [keys.writer(writer), mds.present],
-    [keys.writing(writer), mds.present],
-    [keys.truncation(2), mds.encodeNumber(0)],
-    [keys.garbage(3, 2), mds.present],
+    [keys.session(id), values.encodeSession({ expiresAtMs: 0, over: false })],
+    [keys.reply(id, 5), values.encodeStoredReply({ requestId: 5, opcode: 1, reply: {} })],
+    [keys.pending(id, 2), values.encodePending(pending)],
+    [keys.writer(writer), values.present],
+    [keys.writing(writer), values.present],
+    [keys.truncation(2), values.encodeNumber(0)],
+    [keys.garbage(3, 2), values.present],
   ];
 }
 
@@ -264,7 +265,7 @@ Deno.test("docs/formats.md has every key of the mgs", () => {
 Deno.test("docs/formats.md has every element of an inode in its order", () => {
   const rows = rowsUnder(sectionOf(formatsPage, "Keys of the mds"), "element");
   const marked = { ...sampleInode, parent: 77, target: "t", mode: 1, uid: 2, gid: 3, links: 4 };
-  const value = decode(mds.encodeInode(marked)) as unknown[];
+  const value = decode(values.encodeInode(marked)) as unknown[];
   assert.deepEqual(rows.map(([element]) => Number(element)), [...value.keys()]);
   for (const name of ["ino", "mode", "uid", "gid", "links", "parent", "target"] as const) {
     const index = rows.findIndex(([, field]) => field === name);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type CallTarget, ObjectCuts } from "../../../mds/object_cuts.ts";
-import type { Inode } from "../../../mds/schema.ts";
+import type { Inode } from "../../../mds/values.ts";
 import { noUsage } from "../../../shared/usage.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";

@@ -7,7 +7,7 @@ import {
   requireRemoveEntry,
   withoutForeignSetgid,
 } from "../../../mds/permissions.ts";
-import type { Inode } from "../../../mds/schema.ts";
+import type { Inode } from "../../../mds/values.ts";
 import { checkProperty } from "../../support/seed.ts";
 
 function inode(fields: Partial<Inode>): Inode {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
+import * as values from "../../../mds/values.ts";
 import * as schema from "../../../mds/schema.ts";
 import { bytesToKey, type Key, type KeyRange, textToKey } from "../../../shared/store/store.ts";
 import { checkProperty } from "../../support/seed.ts";
@@ -25,7 +26,7 @@ const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const types = fc.constantFrom("file" as const, "directory" as const, "symlink" as const);
 const maybe = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });
 
-const inodes: fc.Arbitrary<schema.Inode> = record({
+const inodes: fc.Arbitrary<values.Inode> = record({
   ino: inodeNumbers,
   type: types,
   mode: fc.nat({ max: 0o7777 }),
@@ -62,48 +63,48 @@ async function roundTrips<Value>(
 }
 
 Deno.test("every value comes back as it was stored", async () => {
-  await roundTrips(inodes, schema.encodeInode, schema.decodeInode);
+  await roundTrips(inodes, values.encodeInode, values.decodeInode);
   await roundTrips(
     record({ ino: inodeNumbers, type: types }),
-    schema.encodeChild,
-    schema.decodeChild,
+    values.encodeChild,
+    values.decodeChild,
   );
   await roundTrips(
     record({ inode: inodes, parent: inodeNumbers, name: names, replace: fc.boolean() }),
-    schema.encodePending,
-    schema.decodePending,
+    values.encodePending,
+    values.decodePending,
   );
   await roundTrips(
     record({ expiresAtMs: numbers, over: fc.boolean() }),
-    schema.encodeSession,
-    schema.decodeSession,
+    values.encodeSession,
+    values.decodeSession,
   );
   await roundTrips(
     record({ mtimeNs: times, ctimeNs: times }),
-    schema.encodeDirectoryTimes,
-    schema.decodeDirectoryTimes,
+    values.encodeDirectoryTimes,
+    values.decodeDirectoryTimes,
   );
-  await roundTrips(numbers, schema.encodeNumber, schema.decodeNumber);
+  await roundTrips(numbers, values.encodeNumber, values.decodeNumber);
   const reply = record({ ino: numbers, mtimeNs: times, names: fc.array(names) });
   await roundTrips(
     record({ requestId: numbers, opcode: fc.nat({ max: 0xffff }), reply }),
-    schema.encodeStoredReply as (value: schema.StoredReply) => Uint8Array,
-    schema.decodeStoredReply as (bytes: Uint8Array) => never,
+    values.encodeStoredReply as (value: values.StoredReply) => Uint8Array,
+    values.decodeStoredReply as (bytes: Uint8Array) => never,
   );
   const idOfReply = fc.property(numbers, (requestId) => {
-    const value = schema.encodeStoredReply({ requestId, opcode: 1, reply: {} });
-    assert.equal(schema.requestIdOfStoredReply(value), requestId);
+    const value = values.encodeStoredReply({ requestId, opcode: 1, reply: {} });
+    assert.equal(values.requestIdOfStoredReply(value), requestId);
   });
   await checkProperty(idOfReply, { runs: 300 });
 });
 
 Deno.test("a value of another format or kind is refused, not misread", () => {
   const bad: Uint8Array[] = [new Uint8Array(0), Uint8Array.of(0xc1), Uint8Array.of(0x93, 2, 1, 1)];
-  bad.push(schema.encodeNumber(1), schema.present, new TextEncoder().encode("text"));
+  bad.push(values.encodeNumber(1), values.present, new TextEncoder().encode("text"));
   for (const value of bad) {
-    assert.throws(() => schema.decodeInode(value), { code: "STORE_FORMAT" });
-    assert.throws(() => schema.decodeSession(value), { code: "STORE_FORMAT" });
-    assert.throws(() => schema.requestIdOfStoredReply(value), { code: "STORE_FORMAT" });
+    assert.throws(() => values.decodeInode(value), { code: "STORE_FORMAT" });
+    assert.throws(() => values.decodeSession(value), { code: "STORE_FORMAT" });
+    assert.throws(() => values.requestIdOfStoredReply(value), { code: "STORE_FORMAT" });
   }
 });
 
@@ -111,9 +112,9 @@ Deno.test("decodeCounter() reads what the store's add() writes", () => {
   const view = new DataView(new ArrayBuffer(8));
   for (const number of [0, 1, -1, 2 ** 40]) {
     view.setBigInt64(0, BigInt(number), true);
-    assert.equal(schema.decodeCounter(new Uint8Array(view.buffer)), number);
+    assert.equal(values.decodeCounter(new Uint8Array(view.buffer)), number);
   }
-  assert.equal(schema.decodeCounter(undefined), 0);
+  assert.equal(values.decodeCounter(undefined), 0);
 });
 
 Deno.test("keys sort as their numbers do", async () => {

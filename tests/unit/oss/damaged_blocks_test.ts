@@ -3,8 +3,7 @@ import { DamagedBlocks } from "../../../oss/damaged_blocks.ts";
 import { MemoryDisk } from "../../../oss/memory_disk.ts";
 import { MemoryObjectStore } from "../../../oss/memory_store.ts";
 import { objectId } from "../../../shared/layout.ts";
-import { pattern } from "../../contract/object_store.ts";
-import { writeBytes } from "../../support/object_bytes.ts";
+import { pattern, writeBytes } from "../../support/object_bytes.ts";
 
 const object = objectId(7, 0);
 const other = objectId(7, 1);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DestroyedInodes } from "../../../oss/destroyed_inodes.ts";
-import { rejects } from "../../contract/object_store.ts";
+import { rejects } from "../../support/object_bytes.ts";
 
 Deno.test("DestroyedInodes.destroy() waits for changes under way and lets none begin", async () => {
   const inodes = new DestroyedInodes();

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { localFiles } from "../../../oss/files.ts";
 import { bufferPool } from "../../../shared/buffer_pool.ts";
-import { pattern } from "../../contract/object_store.ts";
+import { pattern } from "../../support/object_bytes.ts";
 
 const pageBytes = 4096;
 

@@ -8,7 +8,7 @@ import { sleep } from "../../../shared/environment.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { loggerOf } from "../../../shared/logging.ts";
-import { pattern, rejects } from "../../contract/object_store.ts";
+import { pattern, rejects } from "../../support/object_bytes.ts";
 import { object, testOss } from "../../support/oss_caller.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 

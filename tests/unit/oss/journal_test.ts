@@ -1,4 +1,5 @@
-// The journal down to the byte, and what its reader makes of one that crashes or decay have changed.
+// The journal down to the byte: what a record and a segment look like, and what the reader makes of
+// torn and decayed ones. journal_damage_test.ts has segments that are missing, and forged records.
 // Whoever changes a golden byte changes the format on disk: that needs a new format number.
 
 import assert from "node:assert/strict";
@@ -10,7 +11,7 @@ import {
   segmentHeaderBytes,
   segmentPath,
 } from "../../../oss/journal.ts";
-import { type FoundRecord, JournalReader } from "../../../oss/journal_reader.ts";
+import { JournalReader } from "../../../oss/journal_reader.ts";
 import {
   decodeRecord,
   encodeRecordHead,
@@ -21,16 +22,27 @@ import {
 } from "../../../oss/journal_record.ts";
 import type { Random } from "../../../shared/environment.ts";
 import { objectId } from "../../../shared/layout.ts";
-import { CrashDisk } from "../../support/crash_disk.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
-
-const directory = "/journal";
-const object = objectId(0x1_0000_0002, 3);
+import {
+  assertDamaged,
+  bytesOf,
+  checksums,
+  contentOf,
+  directory,
+  extend,
+  hexOf,
+  newDisk,
+  newJournal,
+  object,
+  pick,
+  positionOf,
+  read,
+  withBitFlipped,
+} from "./journal_on_disk.ts";
 
 // ── golden bytes ───────────────────────────────────────────────────────────────────────────────
 
 const stamp = { lsn: 0x01_0203_0405, durableLsn: 0x01_0203_0404, nonce: 0x1122_3344 };
-const checksums = Uint32Array.of(0x0102_0304, 0xa0b0_c0d0);
 const lengthBytes = 0x2_0000_0001;
 
 interface GoldenRecord {
@@ -292,236 +304,3 @@ Deno.test("JournalReader does not take a header for that of another segment's fi
   disk.rename(segmentPath(directory, 1), segmentPath(directory, 2));
   assert.deepEqual((await read(disk)).lsns, []);
 });
-
-// ── segments that are missing, and others ──────────────────────────────────────────────────────
-
-/** Its first segment is as a start leaves it, after others that are gone. */
-async function runningJournal(disk: CrashDisk): Promise<Journal> {
-  const journal = newJournal(disk, { nextLsn: 10, nextSegment: 4 });
-  await journal.markBegin(10);
-  extend(journal, 2);
-  await journal.sync();
-  return journal;
-}
-
-Deno.test("JournalReader reads a journal that goes on after a start", async () => {
-  const disk = newDisk();
-  await runningJournal(disk);
-  assert.deepEqual((await read(disk)).lsns, [10, 11, 12]);
-});
-
-Deno.test("JournalReader refuses a journal without its first segment", async () => {
-  const disk = newDisk();
-  const journal = await runningJournal(disk);
-  journal.beginSegment();
-  extend(journal, 1);
-  disk.removeSync(segmentPath(directory, 4));
-  await assertDamaged(disk);
-});
-
-Deno.test("JournalReader takes confirmations of a start that did not get to a checkpoint", async () => {
-  const disk = newDisk();
-  const journal = newJournal(disk, { nextLsn: 10, nextSegment: 4 });
-  journal.append({ kind: "confirm", object, position: 3 });
-  assert.deepEqual((await read(disk)).lsns, [10]);
-});
-
-Deno.test("JournalReader refuses a journal without a later segment that had been synced", async () => {
-  const disk = newDisk();
-  const journal = await runningJournal(disk);
-  for (let segment = 5; segment <= 6; segment++) {
-    journal.beginSegment();
-    extend(journal, 2);
-    await journal.sync();
-  }
-  extend(journal, 1);
-  disk.removeSync(segmentPath(directory, 5));
-  await assertDamaged(disk);
-});
-
-Deno.test("JournalReader leaves out a segment behind one that a crash took", async () => {
-  const disk = newDisk();
-  const journal = await runningJournal(disk);
-  for (let segment = 5; segment <= 6; segment++) {
-    journal.beginSegment();
-    extend(journal, 2);
-  }
-  disk.removeSync(segmentPath(directory, 5));
-  const { lsns, nextLsn, unusedLsn } = await read(disk);
-  assert.deepEqual(lsns, [10, 11, 12]);
-  // Nothing else may ever have the number of a record that somebody might find.
-  assert.deepEqual({ nextLsn, unusedLsn }, { nextLsn: 13, unusedLsn: 17 });
-});
-
-Deno.test("JournalReader leaves out a segment that came back after it was dropped", async () => {
-  for (const hasSuccessor of [false, true]) {
-    const disk = newDisk();
-    const journal = await runningJournal(disk);
-    const path = segmentPath(directory, 4);
-    const old = contentOf(disk, path);
-    const before = journal.beginSegment();
-    extend(journal, 1);
-    await journal.retire(before);
-    await journal.removeRetired();
-    extend(journal, 1);
-    if (hasSuccessor) {
-      journal.beginSegment();
-      extend(journal, 1);
-    }
-    disk.create(path)!.writeSync(old, 0);
-    const expected = [13, 14, 15, ...hasSuccessor ? [16] : []];
-    assert.deepEqual((await read(disk)).lsns, expected);
-  }
-});
-
-// ── bytes that look like records ───────────────────────────────────────────────────────────────
-
-Deno.test("JournalReader takes no records of another segment's nonce", async () => {
-  const other = newDisk();
-  extend(newJournal(other, { nonceSeed: 2 }), 4);
-  const records = contentOf(other, segmentPath(directory, 1)).slice(positionOf(2));
-  const disk = newDisk();
-  extend(newJournal(disk), 1);
-  disk.open(segmentPath(directory, 1))!.writeSync(records, positionOf(2));
-  assert.deepEqual((await read(disk)).lsns, [1]);
-});
-
-Deno.test("JournalReader believes what looks like a record in bytes of a client only with the nonce", async () => {
-  for (const isForged of [false, true]) {
-    const disk = newDisk();
-    const journal = newJournal(disk);
-    extend(journal, 1);
-    const nonce = nonceOf(disk);
-    const data = encodeRecordHead({ kind: "extend", object }, {
-      ...{ lsn: 100, durableLsn: 99, nonce: isForged ? nonce : nonce ^ 1 },
-    });
-    const fields = { object, position: 0, lengthBytes: data.length };
-    // With two checksums the bytes begin where a record may.
-    journal.append({ kind: "write", ...fields, checksums }, data);
-    // The record is torn, so its data is looked through.
-    disk.corrupt(segmentPath(directory, 1), positionOf(2) + 20);
-    if (isForged) await assertDamaged(disk);
-    else assert.deepEqual((await read(disk)).lsns, [1]);
-  }
-});
-
-Deno.test("JournalReader does not try to read records in bytes of a client", async () => {
-  const disk = newDisk();
-  const journal = newJournal(disk);
-  extend(journal, 1);
-  // As many beginnings of large records as there is room for.
-  const begin = encodeRecordHead({ kind: "extend", object }, { lsn: 9, durableLsn: 8, nonce: 0 });
-  new DataView(begin.buffer).setUint32(4, 1_000_000, true);
-  const data = new Uint8Array(1_000_000);
-  for (let start = 0; start < data.length; start += 8) data.set(begin.subarray(0, 8), start);
-  const fields = { object, position: 0, lengthBytes: data.length };
-  journal.append({ kind: "write", ...fields, checksums }, data);
-  disk.corrupt(segmentPath(directory, 1), positionOf(2) + 20);
-  let reads = 0;
-  const open = disk.open.bind(disk);
-  disk.open = (path) => {
-    const file = open(path)!;
-    const readSync = file.readSync.bind(file);
-    file.readSync = (into, offsetBytes) => {
-      reads++;
-      return readSync(into, offsetBytes);
-    };
-    return file;
-  };
-  assert.deepEqual((await read(disk)).lsns, [1]);
-  assert.ok(reads < 50, `${reads} reads`);
-});
-
-Deno.test("Journal.append() leaves no trace when it fails, and the next one takes its place", async () => {
-  const disk = newDisk();
-  const journal = newJournal(disk);
-  extend(journal, 1);
-  const data = new SeededRandom(3).bytes(5_000);
-  const fields = { kind: "write", object, lengthBytes: 5_000, checksums } as const;
-  for (let failure = 0; failure < 5; failure++) {
-    disk.isFull = true;
-    assert.throws(() => journal.append(fields, data), { code: "ENOSPC" });
-    disk.isFull = false;
-    assert.deepEqual((await read(disk)).lsns, [1]);
-  }
-  assert.equal(journal.append(fields, data).lsn, 2);
-  extend(journal, 1);
-  assert.deepEqual((await read(disk)).lsns, [1, 2, 3]);
-});
-
-// ── helpers ────────────────────────────────────────────────────────────────────────────────────
-
-function newDisk(): CrashDisk {
-  return new CrashDisk(new SeededRandom(1), directory);
-}
-
-function newJournal(
-  disk: CrashDisk,
-  { nextLsn = 1, nextSegment = 1, nonceSeed = 1 } = {},
-): Journal {
-  const random = new SeededRandom(nonceSeed);
-  return new Journal({ files: disk, directory, random, nextLsn, nextSegment });
-}
-
-/** Appends records of which each takes just its header. */
-function extend(journal: Journal, count: number): void {
-  for (let index = 0; index < count; index++) journal.append({ kind: "extend", object });
-}
-
-/** Where the record with that number of a segment is, where all before are as short as that. */
-function positionOf(number: number): number {
-  return segmentHeaderBytes + (number - 1) * recordHeaderBytes;
-}
-
-interface Found {
-  readonly reader: JournalReader;
-  readonly records: readonly FoundRecord[];
-  readonly lsns: number[];
-  readonly nextLsn: number;
-  readonly unusedLsn: number;
-  readonly nextSegment: number;
-}
-
-async function read(disk: CrashDisk): Promise<Found> {
-  const reader = await JournalReader.open(disk, directory);
-  const { records, nextLsn, unusedLsn, nextSegment } = reader;
-  const lsns = records.map(({ lsn }) => lsn);
-  return { reader, records, lsns, nextLsn, unusedLsn, nextSegment };
-}
-
-function pick({ nextLsn, nextSegment }: Found) {
-  return { nextLsn, nextSegment };
-}
-
-async function assertDamaged(disk: CrashDisk): Promise<void> {
-  await assert.rejects(() => JournalReader.open(disk, directory), {
-    code: "STORE_FORMAT",
-    message: /^Cannot read the journal "\/journal\/0{15}[0-9]": /,
-  });
-}
-
-function nonceOf(disk: CrashDisk): number {
-  const bytes = contentOf(disk, segmentPath(directory, 1));
-  return new DataView(bytes.buffer).getUint32(24, true);
-}
-
-function contentOf(disk: CrashDisk, path: string): Uint8Array<ArrayBuffer> {
-  const file = disk.open(path)!;
-  const bytes = new Uint8Array(file.lengthBytes);
-  file.readSync(bytes, 0);
-  return bytes;
-}
-
-function withBitFlipped(bytes: Uint8Array, bit: number): Uint8Array {
-  const other = bytes.slice();
-  other[bit >> 3]! ^= 1 << (bit & 7);
-  return other;
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
-}
-
-function bytesOf(hex: string): Uint8Array {
-  return Uint8Array.fromHex(hex.replaceAll(" ", ""));
-}

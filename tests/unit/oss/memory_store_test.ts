@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { MemoryDisk } from "../../../oss/memory_disk.ts";
 import { MemoryObjectStore, MemoryTarget } from "../../../oss/memory_store.ts";
 import { objectId } from "../../../shared/layout.ts";
-import { pattern, rejects } from "../../contract/object_store.ts";
-import { readBytes, writeBytes } from "../../support/object_bytes.ts";
+import { pattern, readBytes, rejects, writeBytes } from "../../support/object_bytes.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 const object = objectId(7, 0);

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers";
 import fc from "fast-check";
 import { type Range, RangeLocks, wholeObject } from "../../../oss/range_locks.ts";
 import { objectId } from "../../../shared/layout.ts";
-import { rejects } from "../../contract/object_store.ts";
+import { rejects } from "../../support/object_bytes.ts";
 
 const object = objectId(1, 0);
 

@@ -7,7 +7,7 @@ import { repair as runRepair } from "../../../oss/repair.ts";
 import { blockBytes, checksumsOf } from "../../../shared/checksums.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
-import { pattern, rejects } from "../../contract/object_store.ts";
+import { pattern, rejects } from "../../support/object_bytes.ts";
 import type { TestCluster } from "../../support/cluster.ts";
 import { RecordedLog } from "../../support/fake_mgs.ts";
 import { object, type OssCaller, testOss } from "../../support/oss_caller.ts";

@@ -10,8 +10,7 @@ import { RustreError } from "../../../shared/errors.ts";
 import { objectId, parseObjectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { ScrubPlace } from "../../../shared/protocol/oss.ts";
-import { pattern } from "../../contract/object_store.ts";
-import { writeBytes } from "../../support/object_bytes.ts";
+import { pattern, writeBytes } from "../../support/object_bytes.ts";
 import { VirtualClock } from "../../support/virtual_clock.ts";
 
 interface World {

@@ -13,7 +13,7 @@ import { RpcClient } from "../../../shared/rpc/client.ts";
 import { mgsService } from "../../../shared/protocol/mgs.ts";
 import { ossService } from "../../../shared/protocol/oss.ts";
 import { MemoryStore } from "../../../shared/store/memory.ts";
-import { pattern, rejects } from "../../contract/object_store.ts";
+import { pattern, rejects } from "../../support/object_bytes.ts";
 import { RecordedLog } from "../../support/fake_mgs.ts";
 
 const environment = systemEnvironment();

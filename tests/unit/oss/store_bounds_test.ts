@@ -6,9 +6,8 @@ import type { FileObjectStore } from "../../../oss/file_store.ts";
 import { type Logger, loggerOf } from "../../../shared/logging.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
-import { pattern, rejects } from "../../contract/object_store.ts";
 import { copyDirectory, flipChecksums } from "../../support/file_attributes.ts";
-import { readBytes, taken, writeBytes } from "../../support/object_bytes.ts";
+import { pattern, readBytes, rejects, taken, writeBytes } from "../../support/object_bytes.ts";
 import { type Opened, testStore } from "./opened_store.ts";
 
 const object = objectId(7, 0);

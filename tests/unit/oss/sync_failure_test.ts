@@ -5,8 +5,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
-import { pattern, rejects } from "../../contract/object_store.ts";
-import { writeBytes } from "../../support/object_bytes.ts";
+import { pattern, rejects, writeBytes } from "../../support/object_bytes.ts";
 import { testStore } from "./opened_store.ts";
 
 const object = objectId(7, 0);

@@ -3,8 +3,7 @@ import { fileURLToPath } from "node:url";
 import { TargetDirectory } from "../../../oss/target_directory.ts";
 import type { ErrorCode } from "../../../shared/errors.ts";
 import { objectId } from "../../../shared/layout.ts";
-import { pattern, rejects } from "../../contract/object_store.ts";
-import { readBytes, writeBytes } from "../../support/object_bytes.ts";
+import { pattern, readBytes, rejects, writeBytes } from "../../support/object_bytes.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 

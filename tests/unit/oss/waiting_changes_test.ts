@@ -10,7 +10,7 @@ import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { frameKind } from "../../../shared/rpc/frame.ts";
 import { ossService } from "../../../shared/protocol/oss.ts";
-import { pattern } from "../../contract/object_store.ts";
+import { pattern } from "../../support/object_bytes.ts";
 import type { TestCluster } from "../../support/cluster.ts";
 import { object, type OssCaller, testOss } from "../../support/oss_caller.ts";
 import { errorIn, frameBytes, RawPeer } from "../../support/rpc.ts";

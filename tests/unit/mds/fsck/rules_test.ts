@@ -8,7 +8,7 @@ import {
   requiredObject,
   requiredObjects,
 } from "../../../../mds/fsck/rules.ts";
-import type { Inode } from "../../../../mds/schema.ts";
+import type { Inode } from "../../../../mds/values.ts";
 import { objectId } from "../../../../shared/layout.ts";
 
 const stripeBytes = 65_536;
