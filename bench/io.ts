@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { type Cluster, download, type FileSystem, upload } from "../client/mod.ts";
 import {
   type BenchCluster,
+  makeDirectory,
   median,
   operationsPerSecond,
   type Options,
@@ -25,18 +26,15 @@ const servers = { osts: 4, separate: true, workers: { mgs: 1, mds: 1, oss: 1 } }
 const rounds = 5;
 
 export async function io({ wants }: Options): Promise<boolean> {
-  const directory = await Deno.makeTempDir({ prefix: "rustre-bench-" });
-  try {
-    const source = `${directory}/source`;
-    await makeFile(source, GiB);
-    let ok = true;
-    if (wants("io.put", "io.get", "io.read")) ok = await largeFiles(directory, source, wants);
-    if (wants("io.small")) ok = await smallFiles(directory) && ok;
-    if (wants("io.memory")) ok = await memory(directory) && ok;
-    return ok;
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
+  await using directory = await makeDirectory();
+  const { path } = directory;
+  const source = `${path}/source`;
+  await makeFile(source, GiB);
+  let ok = true;
+  if (wants("io.put", "io.get", "io.read")) ok = await largeFiles(path, source, wants);
+  if (wants("io.small")) ok = await smallFiles(path) && ok;
+  if (wants("io.memory")) ok = await memory(path) && ok;
+  return ok;
 }
 
 /** A file of bytes that no disk or network makes smaller. */
@@ -286,7 +284,7 @@ async function smallFiles(directory: string): Promise<boolean> {
   for (let round = 0; round <= 3; round++) {
     const put = () => upload(fileSystem, tree, `/tree-${round}`, { recursive: true });
     const putSeconds = await seconds(() => profiles.put.of(smallCount, put));
-    // Not removed meanwhile: ext4 looks at each inode that was deleted lately before it makes one.
+    // Not removed meanwhile, so that nothing near by was deleted lately: see makeDirectory().
     const copy = `${directory}/copy-${round}`;
     const get = () => download(fileSystem, `/tree-${round}`, copy, { recursive: true });
     const getSeconds = await seconds(() => profiles.get.of(smallCount, get));
