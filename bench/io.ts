@@ -279,9 +279,10 @@ async function smallFiles(directory: string): Promise<boolean> {
   await using server = await startCluster(servers);
   await using cluster = server.connect();
   const fileSystem = cluster.fileSystem(caller);
-  const rates = { put: [] as number[], get: [] as number[] };
+  const rates = { local: [] as number[], put: [] as number[], get: [] as number[] };
   const profiles = { put: new Profile(server), get: new Profile(server) };
   for (let round = 0; round <= 3; round++) {
+    const localSeconds = await seconds(() => copyTreeAndSync(tree, `${directory}/local-${round}`));
     const put = () => upload(fileSystem, tree, `/tree-${round}`, { recursive: true });
     const putSeconds = await seconds(() => profiles.put.of(smallCount, put));
     // Not removed meanwhile, so that nothing near by was deleted lately: see makeDirectory().
@@ -290,10 +291,12 @@ async function smallFiles(directory: string): Promise<boolean> {
     const getSeconds = await seconds(() => profiles.get.of(smallCount, get));
     // The first round warms up the code.
     if (round === 0) continue;
+    rates.local.push(smallCount / localSeconds);
     rates.put.push(smallCount / putSeconds);
     rates.get.push(smallCount / getSeconds);
   }
-  const shared = { unit: "files/s", files: smallCount, fileBytes: 4096 };
+  const limit = median(rates.local);
+  const shared = { unit: "files/s", limit, files: smallCount, fileBytes: 4096 };
   const up = report({
     ...{ bench: "io.small.put", value: median(rates.put), ...shared, target: 3_000 },
     processorMicrosecondsPerFile: profiles.put.processorMicroseconds(),
@@ -303,6 +306,14 @@ async function smallFiles(directory: string): Promise<boolean> {
     processorMicrosecondsPerFile: profiles.get.processorMicroseconds(),
   });
   return up && down;
+}
+
+/** What the machine does with the same files in the same minute, without a network. */
+async function copyTreeAndSync(tree: string, copy: string): Promise<void> {
+  for (const [command, ...args] of [["cp", "-r", tree, copy], ["sync", "-f", copy]] as const) {
+    const { success } = await new Deno.Command(command, { args }).output();
+    if (!success) throw new Error(`${command} ${args.join(" ")} failed`);
+  }
 }
 
 // ── memory ─────────────────────────────────────────────────────────────────────────────────────
