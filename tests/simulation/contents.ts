@@ -83,7 +83,10 @@ export class Contents {
     for (let index = 0; index + 1 < sorted.length; index++) {
       const [begin, end] = [sorted[index]!, sorted[index + 1]!];
       const covering = writes.filter((each) => each.beginBytes <= begin && each.endBytes >= end);
-      for (const value of new Set(bytes.subarray(begin, end))) {
+      let last: number | undefined;
+      for (const value of bytes.subarray(begin, end)) {
+        if (value === last) continue;
+        last = value;
         if (mayRead(value, covering, openedAt)) continue;
         const range = `bytes ${begin} to ${end} of inode ${ino}`;
         return `a read opened at ${openedAt} found ${value} in ${range}, written by ` +

@@ -6,7 +6,13 @@
 // demands it, and no earlier.
 
 import { isDeepStrictEqual } from "node:util";
-import { emptyState, keyOf, perform, type State } from "../support/model_file_system.ts";
+import {
+  emptyState,
+  keyOf,
+  perform,
+  type State,
+  withoutHandle,
+} from "../support/model_file_system.ts";
 import type { Operation, Outcome } from "../support/operations.ts";
 
 interface Call {
@@ -61,7 +67,7 @@ export type Verdict =
 const configurationsMax = 20_000;
 
 export function checkHistory(history: History): Verdict {
-  const search = new Search();
+  const search = new Search(history);
   for (const { kind, call } of history.events) {
     if (kind === "begin") search.begin(call);
     else if (!search.end(call)) {
@@ -75,9 +81,18 @@ export function checkHistory(history: History): Verdict {
 class Search {
   #configurations: Configuration[] = [{ state: emptyState, done: new Set() }];
   readonly #underWay = new Set<Call>();
+  readonly #numbers = new WeakMap<State, number>();
+  readonly #numbersOfKeys = new Map<string, number>();
   most = 1;
   /** Some states from before the call that does not fit. */
   #before: readonly Configuration[] = [];
+
+  /** Calls after which nobody refers to a handle any more. */
+  readonly #lastUses: ReadonlyMap<Call, number>;
+
+  constructor(history: History) {
+    this.#lastUses = lastUsesOf(history);
+  }
 
   get isTooLarge(): boolean {
     return this.most > configurationsMax;
@@ -125,7 +140,9 @@ class Search {
     if (from.done.has(call)) {
       const done = new Set(from.done);
       done.delete(call);
-      const left = { state: from.state, done };
+      const handle = this.#lastUses.get(call);
+      const state = handle === undefined ? from.state : withoutHandle(from.state, handle);
+      const left = { state, done };
       found.set(this.#keyOf(left), left);
       return;
     }
@@ -149,7 +166,7 @@ class Search {
   }
 
   #keyOf({ state, done }: Configuration): string {
-    let key = keyOf(state);
+    let key = `${this.#numberOf(state)}`;
     let number = 0;
     for (const call of this.#underWay) {
       if (done.has(call)) key += `,${number}`;
@@ -157,6 +174,35 @@ class Search {
     }
     return key;
   }
+
+  /** The same for states that are the same: their keys are long, and looked up often. */
+  #numberOf(state: State): number {
+    const known = this.#numbers.get(state);
+    if (known !== undefined) return known;
+    const key = keyOf(state);
+    const number = this.#numbersOfKeys.get(key) ?? this.#numbersOfKeys.size;
+    this.#numbersOfKeys.set(key, number);
+    this.#numbers.set(state, number);
+    return number;
+  }
+}
+
+function lastUsesOf({ events }: History): Map<Call, number> {
+  const last = new Map<number, Call>();
+  const endless = new Set<number>();
+  for (const { kind, call } of events) {
+    const handle = handleOf(call.operation);
+    if (handle === undefined) continue;
+    if (kind === "end") last.set(handle, call);
+    else if (!call.outcome) endless.add(handle);
+  }
+  const ended = [...last].filter(([handle]) => !endless.has(handle));
+  return new Map(ended.map(([handle, call]) => [call, handle]));
+}
+
+function handleOf(operation: Operation): number | undefined {
+  if ("of" in operation) return operation.of;
+  return operation.op === "begin" || operation.op === "openWrite" ? operation.id : undefined;
 }
 
 /** The state after the call, where it gives what it gave; `undefined` where it cannot happen here. */

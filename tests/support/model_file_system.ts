@@ -51,24 +51,30 @@ function newNode(id: number, type: FileType, mode: number, fields: Partial<Node>
   return { ...owner, ...empty, id, type, mode, ...fields };
 }
 
-const keys = new WeakMap<State, string>();
+const nodeKeys = new WeakMap<Node, string>();
 
 /** The same for states that are the same. */
 export function keyOf(state: State): string {
-  const known = keys.get(state);
-  if (known !== undefined) return known;
-  const nodes = [...state.nodes.values()].sort((a, b) => a.id - b.id).map((node) => {
-    const children = [...node.children].sort(([a], [b]) => a < b ? -1 : 1);
-    const { id, mode, uid, gid, sizeBytes, names, parent } = node;
-    return `${id}:${mode}:${uid}:${gid}:${sizeBytes}:${names}:${parent}:${children}`;
-  });
+  const nodes = [...state.nodes.values()].sort((a, b) => a.id - b.id).map(nodeKeyOf);
   const handles = [...state.handles].map(([id, { node, name }]) => `${id}:${node}:${name}`).sort();
-  const key = `${nodes.join(";")}|${handles.join(";")}`;
-  keys.set(state, key);
+  return `${nodes.join(";")}|${handles.join(";")}`;
+}
+
+/** Most nodes of a state are those of the states before it. */
+function nodeKeyOf(node: Node): string {
+  const known = nodeKeys.get(node);
+  if (known !== undefined) return known;
+  const children = [...node.children].sort(([a], [b]) => a < b ? -1 : 1);
+  const { id, mode, uid, gid, sizeBytes, names, parent } = node;
+  const key = `${id}:${mode}:${uid}:${gid}:${sizeBytes}:${names}:${parent}:${children}`;
+  nodeKeys.set(node, key);
   return key;
 }
 
-class Refusal extends Error {}
+/** No Error: nobody reads its stack, which costs more than the operation. */
+class Refusal {
+  constructor(readonly code: string) {}
+}
 
 function refuse(code: string): never {
   throw new Refusal(code);
@@ -79,27 +85,40 @@ export function perform(state: State, operation: Operation): Step {
   try {
     return { outcome: draft.perform(operation), state: draft.end() };
   } catch (error) {
-    if (error instanceof Refusal) return { outcome: { error: error.message }, state };
+    if (error instanceof Refusal) return { outcome: { error: error.code }, state };
     throw error;
   }
+}
+
+/** The state when nobody will refer any more to what that operation began or opened. */
+export function withoutHandle(state: State, id: number): State {
+  if (!state.handles.has(id)) return state;
+  const handles = new Map(state.handles);
+  handles.delete(id);
+  return { nodes: state.nodes, handles };
 }
 
 /** A state that is being changed. */
 class Draft {
   readonly #state: State;
-  #nodes: Map<number, Node>;
-  #handles: Map<number, Handle>;
-  #changed = false;
+  #changedNodes: Map<number, Node> | undefined;
+  #changedHandles: Map<number, Handle> | undefined;
 
   constructor(state: State) {
     this.#state = state;
-    this.#nodes = state.nodes as Map<number, Node>;
-    this.#handles = state.handles as Map<number, Handle>;
   }
 
   end(): State {
-    if (!this.#changed) return this.#state;
+    if (!this.#changedNodes && !this.#changedHandles) return this.#state;
     return { nodes: this.#nodes, handles: this.#handles };
+  }
+
+  get #nodes(): ReadonlyMap<number, Node> {
+    return this.#changedNodes ?? this.#state.nodes;
+  }
+
+  get #handles(): ReadonlyMap<number, Handle> {
+    return this.#changedHandles ?? this.#state.handles;
   }
 
   perform(operation: Operation): Outcome {
@@ -239,7 +258,7 @@ class Draft {
     if (directory.children.has(name)) this.#detach(directory.id, name);
     this.#put(newNode(of, "file", newFileMode, { sizeBytes }));
     this.#attach(directory.id, name, of);
-    this.#dropHandle(of);
+    this.#handlesToChange().delete(of);
     return { status: this.#statusOf(this.#node(of)) };
   }
 
@@ -325,29 +344,23 @@ class Draft {
     children.delete(name);
     this.#put({ ...above, children });
     if (node.type !== "directory") this.#put({ ...node, names: node.names - 1 });
-    if (!keep && node.names <= 1) this.#nodes.delete(node.id);
+    if (!keep && node.names <= 1) this.#nodesToChange().delete(node.id);
   }
 
   #put(node: Node): void {
-    this.#beginChange();
-    this.#nodes.set(node.id, node);
+    this.#nodesToChange().set(node.id, node);
   }
 
   #putHandle(id: number, handle: Handle): void {
-    this.#beginChange();
-    this.#handles.set(id, handle);
+    this.#handlesToChange().set(id, handle);
   }
 
-  #dropHandle(id: number): void {
-    this.#beginChange();
-    this.#handles.delete(id);
+  #nodesToChange(): Map<number, Node> {
+    return this.#changedNodes ??= new Map(this.#state.nodes);
   }
 
-  #beginChange(): void {
-    if (this.#changed) return;
-    this.#changed = true;
-    this.#nodes = new Map(this.#nodes);
-    this.#handles = new Map(this.#handles);
+  #handlesToChange(): Map<number, Handle> {
+    return this.#changedHandles ??= new Map(this.#state.handles);
   }
 }
 
