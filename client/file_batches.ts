@@ -3,7 +3,7 @@
 
 import { interrupted } from "../shared/deadline.ts";
 import type { Clock } from "../shared/environment.ts";
-import { codeOfNumber, RustreError } from "../shared/errors.ts";
+import { codeOfNumber, isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Attributes, Caller } from "../shared/model.ts";
 import type { mdsService, NewInode } from "../shared/protocol/mds.ts";
@@ -198,7 +198,9 @@ export class FileBatches {
       ];
       await Promise.all(alone.map(sendAlone));
     } catch (error) {
-      for (const { fail } of batch) fail(error);
+      // One of them is malformed, and nobody says which.
+      if (isRustreError(error, "BAD_REQUEST")) await Promise.all(batch.map(sendAlone));
+      else for (const { fail } of batch) fail(error);
     } finally {
       this.#closed.signal.removeEventListener("abort", onClosed);
     }

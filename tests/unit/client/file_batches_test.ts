@@ -149,6 +149,31 @@ Deno.test("FileBatches gives each its own error, and sends alone what may pass",
   assert.equal(codeOfNumber(errorOf("OVERLOADED").code), "OVERLOADED");
 });
 
+Deno.test("FileBatches sends each of a batch alone when the batch is malformed", async () => {
+  const { mds, files } = setUp();
+  keepBusy(files);
+  const [sound, malformed] = ["sound", "malformed"].map((name) =>
+    files.create(caller, newFile(name), undefined)
+  );
+  const leaving = new AbortController();
+  const left = files.create(caller, newFile("left"), leaving.signal);
+  mds.alone.pop()!.answer(attributesOf(1));
+  await settled();
+  leaving.abort();
+  await rejectsWith(left, "INTERRUPTED");
+  const badRequest = new RustreError("BAD_REQUEST", "so");
+  mds.batches[0]!.fail(badRequest);
+  await settled();
+  const [first, second, ...more] = mds.alone.slice(1);
+  assert.deepEqual(first!.request, { caller, ...newFile("sound"), pending: true });
+  assert.deepEqual(second!.request, { caller, ...newFile("malformed"), pending: true });
+  assert.deepEqual(more, [], "nobody waits for the third");
+  first!.answer(attributesOf(3));
+  second!.fail(badRequest);
+  assert.deepEqual(await sound, attributesOf(3));
+  await rejectsWith(malformed!, "BAD_REQUEST");
+});
+
 for (
   const [what, code, end] of [
     ["its error", "TIMED_OUT", ({ fail }) => fail(new RustreError("TIMED_OUT", "no answer"))],

@@ -1,0 +1,50 @@
+// One file of a batch that is refused, malformed, or given up, and the others that have nothing to do
+// with it.
+
+import assert from "node:assert/strict";
+import type { FileSystem, WriteFileOptions } from "../../client/mod.ts";
+import { isRustreError } from "../../shared/errors.ts";
+import { withCluster } from "../support/cluster.ts";
+
+const content = Uint8Array.from({ length: 5_000 }, (_, index) => index % 251);
+
+async function put(fileSystem: FileSystem, path: string, options: WriteFileOptions = {}) {
+  await using file = await fileSystem.create(path, options);
+  await file.write(0, content, { sync: true });
+  await file.close();
+}
+
+/** The code with which each of the puts that were made at once has failed. */
+async function putAtOnce(
+  fileSystem: FileSystem,
+  options: Readonly<Record<string, WriteFileOptions>>,
+): Promise<Record<string, string>> {
+  const failures: Record<string, string> = {};
+  await Promise.all(
+    Array.from({ length: 40 }, async (_, index) => {
+      const path = `/file-${index}`;
+      try {
+        await put(fileSystem, path, options[path]);
+      } catch (error) {
+        if (!isRustreError(error)) throw error;
+        failures[path] = error.code;
+      }
+    }),
+  );
+  return failures;
+}
+
+for (
+  const [what, options] of Object.entries<WriteFileOptions>({
+    "a mode that is none": { mode: 0o100644 },
+    "a time that is none": { mtimeNs: 2n ** 63n },
+    "a stripe size that is none": { layout: { stripeBytes: 1 } },
+  })
+) {
+  Deno.test(`of files that are made at once one with ${what} is refused alone`, async () => {
+    await withCluster({}, async (cluster) => {
+      const failures = await putAtOnce(cluster.fileSystem(), { "/file-20": options });
+      assert.deepEqual(failures, { "/file-20": "BAD_REQUEST" });
+    });
+  });
+}
