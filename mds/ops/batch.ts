@@ -23,22 +23,14 @@ import { commitPending, createPending } from "./create.ts";
 type Reply = ReplyOf<typeof mdsService, "batch">;
 type Failure = { readonly error: { readonly code: number; readonly message: string } };
 
-export interface BatchOptions {
-  /** An inode number for each create. */
-  readonly inos: readonly number[];
-  /** Where it is not, a refusal for the lack of OSTs says nothing: it is thrown, and ends the batch. */
-  readonly hasNewestMap: boolean;
-}
-
-/** One after the other, so that each sees what those before it have done. */
+/** One after the other, so that each sees what those before it have done. `inos`: for each create. */
 export async function batch(
   mutation: Mutation,
   request: MdsRequest<"batch">,
-  options: BatchOptions,
+  inos: readonly number[],
 ): Promise<Reply> {
   const { caller, commits, creates } = request;
-  const { inos, hasNewestMap } = options;
-  if (mutation.context.store.isRemote) await readAhead(mutation, request, options);
+  if (mutation.context.store.isRemote) await readAhead(mutation, request, inos);
   const room = new ReplyRoom();
   const committed: Reply["committed"] = [];
   for (const commit of commits) {
@@ -54,8 +46,9 @@ export async function batch(
       return await createPending(each, { caller, ...create, directory }, inos[index]!);
     });
     const isRefused = outcome instanceof RustreError;
-    if (isRefused && !hasNewestMap && mayBeOfOldMap(outcome)) throw outcome;
-    created.push(isRefused ? room.failureOf(outcome) : { inode: room.inodeOf(outcome) });
+    created.push(
+      isRefused ? room.failureOf(refusalOf(outcome)) : { inode: room.inodeOf(outcome) },
+    );
   }
   return { timeNs: mutation.nowNs, committed, created };
 }
@@ -64,7 +57,7 @@ export async function batch(
 async function readAhead(
   mutation: Mutation,
   { caller, commits, creates }: MdsRequest<"batch">,
-  { inos }: BatchOptions,
+  inos: readonly number[],
 ): Promise<void> {
   const transaction = new OperationTransaction(mutation.transaction, { keepsWrites: false });
   const trial = { ...mutation, transaction, noteGarbage: () => {}, noteCut: () => {} };
@@ -78,6 +71,14 @@ async function readAhead(
 /** Whether an error of a create may be due to an old cluster map. */
 export function mayBeOfOldMap(error: unknown): error is RustreError {
   return isRustreError(error, "EINVAL", "NOT_ENOUGH_TARGETS");
+}
+
+/**
+ * Only the newest map tells for good, and the others are not to wait for an mgs: who is refused so
+ * tries it alone.
+ */
+function refusalOf(error: RustreError): RustreError {
+  return mayBeOfOldMap(error) ? new RustreError("STALE_MAP", error.message) : error;
 }
 
 /** The error where the operation alone has failed. Others fail all of the batch, and are thrown. */

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import type { FileSystem, WriteFileOptions } from "../../client/mod.ts";
 import { isRustreError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
 import { withCluster } from "../support/cluster.ts";
 
 const content = Uint8Array.from({ length: 5_000 }, (_, index) => index % 251);
@@ -48,3 +49,17 @@ for (
     });
   });
 }
+
+Deno.test("without an mgs a file that the newest map may allow keeps no others", async () => {
+  await withCluster({}, async (cluster) => {
+    const fileSystem = cluster.fileSystem();
+    await put(fileSystem, "/first");
+    // By then all have the same map.
+    await cluster.sleep(2 * limits.mapRefreshMs);
+    await cluster.crash("mgs0");
+    const failures = await putAtOnce(fileSystem, { "/file-20": { layout: { stripeCount: 200 } } });
+    assert.deepEqual(failures, { "/file-20": "UNREACHABLE" });
+    await cluster.startMgs();
+    await cluster.allUp();
+  });
+});
