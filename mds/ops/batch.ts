@@ -2,7 +2,7 @@
 // that it would have alone, for a fraction of the price.
 
 import { assert } from "../../shared/assert.ts";
-import { isRustreError, RustreError } from "../../shared/errors.ts";
+import { isRustreError, messageOf, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Caller } from "../../shared/model.ts";
 import type { mdsService, NewInode, Place } from "../../shared/protocol/mds.ts";
@@ -90,14 +90,26 @@ async function attempt(
   try {
     return await operation({ ...mutation, transaction });
   } catch (error) {
-    const isItsOwn = isRustreError(error) &&
-      (error.number < 1000 || error.code === "NOT_ENOUGH_TARGETS" || error.code === "OVERLOADED");
-    if (!isItsOwn) throw error;
+    const failure = failureOf(mutation, error);
     // What it wrote would be committed with what the others wrote.
     assert(!transaction.wrote, "an operation of a batch has written before it failed");
-    return error;
+    return failure;
   }
 }
+
+/** Throws what is not of one operation: that the store cannot be read, or a transaction not go on. */
+function failureOf({ context }: Mutation, error: unknown): RustreError {
+  if (!isRustreError(error)) {
+    // As an entry without an inode. Alone it would be in nobody's way.
+    context.log.error("A file of a batch met a bug", { error });
+    return new RustreError("INTERNAL", `The server has a bug: ${messageOf(error)}`);
+  }
+  if (error.number < 1000 || isRustreError(error, ...ownCodes)) return error;
+  throw error;
+}
+
+/** Beside those that are named after an errno. */
+const ownCodes = ["NOT_ENOUGH_TARGETS", "OVERLOADED", "STORE_FORMAT"] as const;
 
 /** Many files of a batch are in few directories, and no directory moves while the batch runs. */
 class WalkedPlaces {

@@ -1,11 +1,12 @@
-// One file of a batch that is refused, malformed, or given up, and the others that have nothing to do
+// One file of a batch that is refused, malformed or damaged, and the others that have nothing to do
 // with it.
 
 import assert from "node:assert/strict";
 import type { FileSystem, WriteFileOptions } from "../../client/mod.ts";
 import { isRustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import { withCluster } from "../support/cluster.ts";
+import { type TestCluster, withCluster } from "../support/cluster.ts";
+import { loseInode, plant, schema, unreadable } from "../support/fsck.ts";
 
 const content = Uint8Array.from({ length: 5_000 }, (_, index) => index % 251);
 
@@ -63,3 +64,25 @@ Deno.test("without an mgs a file that the newest map may allow keeps no others",
     await cluster.allUp();
   });
 });
+
+for (
+  const [what, code, damage] of [
+    ["without an inode", "INTERNAL", loseInode],
+    [
+      "with an inode that cannot be read",
+      "STORE_FORMAT",
+      (cluster, ino) =>
+        plant(cluster, (transaction) => transaction.set(schema.inode(ino), unreadable)),
+    ],
+  ] as [string, string, (cluster: TestCluster, ino: number) => Promise<void>][]
+) {
+  Deno.test(`an entry ${what} is in the way of nobody who makes other files`, async () => {
+    await withCluster({ uncheckedBecause: "damage was planted" }, async (cluster) => {
+      const fileSystem = cluster.fileSystem();
+      const { ino } = await fileSystem.createEmpty("/file-20");
+      await damage(cluster, ino);
+      const failures = await putAtOnce(fileSystem, { "/file-20": { replace: true } });
+      assert.deepEqual(failures, { "/file-20": code });
+    });
+  });
+}
