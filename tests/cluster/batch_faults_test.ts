@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import type { FileSystem, WriteFileOptions } from "../../client/mod.ts";
 import { isRustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import { type TestCluster, withCluster } from "../support/cluster.ts";
+import { root, type TestCluster, withCluster } from "../support/cluster.ts";
 import { loseInode, plant, schema, unreadable } from "../support/fsck.ts";
 
 const content = Uint8Array.from({ length: 5_000 }, (_, index) => index % 251);
@@ -86,3 +86,20 @@ for (
     });
   });
 }
+
+Deno.test("files that are under way when the client is closed fail then, also while the mds hangs", async () => {
+  await withCluster({}, async (cluster) => {
+    const client = cluster.connect("client");
+    const fileSystem = client.fileSystem(root);
+    await put(fileSystem, "/first");
+    cluster.network.freeze("mds0");
+    const putting = putAtOnce(fileSystem, {});
+    await cluster.sleep(100);
+    await client.close();
+    const closedMs = cluster.clock.monotonicMs();
+    assert.equal(Object.keys(await putting).length, 40);
+    const tookMs = cluster.clock.monotonicMs() - closedMs;
+    cluster.network.freeze("mds0", false);
+    assert(tookMs < limits.retryDelayMaxMs, `${tookMs} ms`);
+  });
+});
