@@ -3,7 +3,7 @@
 
 import { interrupted } from "../shared/deadline.ts";
 import type { Clock } from "../shared/environment.ts";
-import { codeOfNumber, RustreError } from "../shared/errors.ts";
+import { codeOfNumber, isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Attributes, Caller } from "../shared/model.ts";
 import type { mdsService, NewInode } from "../shared/protocol/mds.ts";
@@ -27,7 +27,6 @@ export interface FileMutations {
 }
 
 interface Waiting {
-  readonly caller: Caller;
   /** What it adds to the body of a request, at most. */
   readonly bytes: number;
   readonly create?: NewFile;
@@ -44,13 +43,21 @@ interface Waiting {
   onLeft: () => void;
 }
 
+/** What one caller asks for: a message is of one, and nobody waits for another's. */
+interface CallerQueue {
+  readonly caller: Caller;
+  readonly key: string;
+  waiting: Waiting[];
+  /** Messages that are waited for. */
+  underWay: number;
+}
+
 export class FileBatches {
   readonly #clock: Clock;
   readonly #mutations: FileMutations;
   readonly #closed = new AbortController();
-  #waiting: Waiting[] = [];
-  /** Messages that are waited for. */
-  #underWay = 0;
+  /** Those in which something waits or is under way, by {@link keyOf}. */
+  readonly #queues = new Map<string, CallerQueue>();
 
   constructor(clock: Clock, mutations: FileMutations) {
     this.#clock = clock;
@@ -64,8 +71,7 @@ export class FileBatches {
     signal: AbortSignal | undefined,
   ): Promise<Attributes> {
     const bytes = 256 + 3 * (create.directory.path.length + create.name.length);
-    return this.#enqueue(signal, (resolve) => ({
-      caller,
+    return this.#enqueue(caller, signal, (resolve) => ({
       bytes,
       create,
       succeed: (timeNs, inode) => {
@@ -84,8 +90,7 @@ export class FileBatches {
     { commit, created }: { commit: WholeFile; created: Attributes },
     signal: AbortSignal | undefined,
   ): Promise<Attributes> {
-    return this.#enqueue(signal, (resolve) => ({
-      caller,
+    return this.#enqueue(caller, signal, (resolve) => ({
       bytes: 128,
       commit,
       succeed: (timeNs) => resolve(wholeFileAttributes(created, timeNs, commit)),
@@ -97,17 +102,21 @@ export class FileBatches {
   close(): void {
     const error = new RustreError("SHUTTING_DOWN", "The client is closed");
     this.#closed.abort(error);
-    for (const { fail } of this.#waiting.splice(0)) fail(error);
+    for (const { waiting } of this.#queues.values()) {
+      for (const { fail } of waiting.splice(0)) fail(error);
+    }
   }
 
   #enqueue<T>(
+    caller: Caller,
     signal: AbortSignal | undefined,
     what: (
       resolve: (value: T) => void,
-    ) => Pick<Waiting, "caller" | "bytes" | "create" | "commit" | "succeed" | "sendAlone">,
+    ) => Pick<Waiting, "bytes" | "create" | "commit" | "succeed" | "sendAlone">,
   ): Promise<T> {
     if (signal?.aborted) return Promise.reject(interrupted(signal));
     if (this.#closed.signal.aborted) return Promise.reject(this.#closed.signal.reason);
+    const queue = this.#queueOf(caller);
     return new Promise((resolve, reject) => {
       const leave = () => signal?.removeEventListener("abort", onAbort);
       const settle = (value: T) => {
@@ -126,51 +135,45 @@ export class FileBatches {
       };
       const onAbort = () => {
         waiting.hasLeft = true;
-        this.#waiting = this.#waiting.filter((each) => each !== waiting);
+        queue.waiting = queue.waiting.filter((each) => each !== waiting);
         reject(interrupted(signal!));
         waiting.onLeft();
       };
       signal?.addEventListener("abort", onAbort, { once: true });
-      this.#waiting.push(waiting);
-      this.#send();
+      queue.waiting.push(waiting);
+      this.#send(queue);
     });
   }
 
-  #send(): void {
-    while (this.#waiting.length > 0 && this.#underWay < limits.batchesInFlight) {
-      const batch = this.#take();
-      this.#underWay++;
+  #queueOf(caller: Caller): CallerQueue {
+    const key = keyOf(caller);
+    const known = this.#queues.get(key);
+    if (known) return known;
+    const queue: CallerQueue = { caller, key, waiting: [], underWay: 0 };
+    this.#queues.set(key, queue);
+    return queue;
+  }
+
+  #send(queue: CallerQueue): void {
+    while (queue.waiting.length > 0 && queue.underWay < limits.batchesInFlight) {
+      const batch = take(queue);
+      queue.underWay++;
       // A server that hangs is not waited for with what has nothing to do with it.
       const leave = once(() => {
-        this.#underWay--;
-        this.#send();
+        queue.underWay--;
+        this.#send(queue);
+        if (queue.underWay === 0) this.#queues.delete(queue.key);
       });
       const cancel = this.#clock.setTimer(leave, limits.batchWaitMs);
-      this.#sendBatch(batch).finally(() => {
+      this.#sendBatch(queue.caller, batch).finally(() => {
         cancel();
         leave();
       });
     }
   }
 
-  /** The first that wait, as many of one caller as a message takes. */
-  #take(): Waiting[] {
-    const { caller } = this.#waiting[0]!;
-    let [bytes, creates, commits, count] = [0, 0, 0, 0];
-    for (const each of this.#waiting) {
-      bytes += each.bytes;
-      if (each.create) creates++;
-      else commits++;
-      const isFull = bytes > limits.batchRequestBytes || creates > limits.batchFilesMax ||
-        commits > limits.batchFilesMax;
-      if (count > 0 && (isFull || !isSame(each.caller, caller))) break;
-      count++;
-    }
-    return this.#waiting.splice(0, count);
-  }
-
   /** Never rejects. */
-  async #sendBatch(batch: readonly Waiting[]): Promise<void> {
+  async #sendBatch(caller: Caller, batch: readonly Waiting[]): Promise<void> {
     const [first] = batch;
     if (batch.length === 1) return await sendAlone(first!);
     const stop = new AbortController();
@@ -185,7 +188,7 @@ export class FileBatches {
     const creates = batch.filter(({ create }) => create);
     try {
       const { timeNs, committed, created } = await this.#mutations.batch({
-        caller: first!.caller,
+        caller,
         commits: commits.map(({ commit }) => commit!),
         creates: creates.map(({ create }) => create!),
       }, stop.signal);
@@ -198,7 +201,9 @@ export class FileBatches {
       ];
       await Promise.all(alone.map(sendAlone));
     } catch (error) {
-      for (const { fail } of batch) fail(error);
+      // One of them is malformed, and nobody says which.
+      if (isRustreError(error, "BAD_REQUEST")) await Promise.all(batch.map(sendAlone));
+      else for (const { fail } of batch) fail(error);
     } finally {
       this.#closed.signal.removeEventListener("abort", onClosed);
     }
@@ -231,11 +236,24 @@ async function sendAlone(waiting: Waiting): Promise<void> {
   }
 }
 
-function isSame(one: Caller, other: Caller): boolean {
-  if (one === other) return true;
-  return one.uid === other.uid && one.gid === other.gid &&
-    one.groups.length === other.groups.length &&
-    one.groups.every((group, index) => group === other.groups[index]);
+/** The first that wait, as many as a message takes. */
+function take({ waiting }: CallerQueue): Waiting[] {
+  let [bytes, creates, commits, count] = [0, 0, 0, 0];
+  for (const each of waiting) {
+    bytes += each.bytes;
+    if (each.create) creates++;
+    else commits++;
+    const isFull = bytes > limits.batchRequestBytes || creates > limits.batchFilesMax ||
+      commits > limits.batchFilesMax;
+    if (count > 0 && isFull) break;
+    count++;
+  }
+  return waiting.splice(0, count);
+}
+
+/** Callers with the same key have the same rights. */
+function keyOf({ uid, gid, groups }: Caller): string {
+  return `${uid} ${gid} ${groups.join(" ")}`;
 }
 
 function once(action: () => void): () => void {

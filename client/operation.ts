@@ -5,6 +5,7 @@ import type { ClusterMapCache } from "../shared/cluster_map.ts";
 import type { Environment } from "../shared/environment.ts";
 import { limits } from "../shared/limits.ts";
 import type { ClusterMap } from "../shared/model.ts";
+import type { RpcClient } from "../shared/rpc/client.ts";
 import { retrying } from "../shared/rpc/retry.ts";
 
 /** One of several tries. */
@@ -16,9 +17,16 @@ export interface Attempt {
   readonly timeoutMs: number;
 }
 
+export interface OperationParts {
+  readonly environment: Environment;
+  readonly maps: ClusterMapCache;
+  /** Once it is closed there is no further try. */
+  readonly rpc: RpcClient;
+}
+
 /** {@link retrying}, with a map for each attempt. */
 export function tryOperation<T>(
-  { environment, maps }: { environment: Environment; maps: ClusterMapCache },
+  { environment, maps, rpc }: OperationParts,
   signal: AbortSignal | undefined,
   attempt: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
@@ -27,6 +35,7 @@ export function tryOperation<T>(
     timeoutMs: limits.operationTimeoutMs,
     signal,
     refreshMap: () => maps.refresh(),
+    isOver: () => rpc.isClosed,
   }, async (tryNumber, remainingMs) => {
     const map = maps.current ?? await maps.get(signal);
     return attempt({ map, tryNumber, timeoutMs: Math.min(limits.callTimeoutMs, remainingMs) });

@@ -87,27 +87,14 @@ export function mdsHandlers(
     };
   }
 
-  /** As create, of what it makes; a refusal on the newest map is the answer of one file alone. */
+  /** The numbers are taken before, as for one file. */
   async function runBatch(request: MdsRequest<"batch">) {
     const { opcode } = mdsService.methods.batch;
     const inos = await Promise.all(request.creates.map(() => context.allocator.next()));
-    const run = async (hasNewestMap: boolean) => {
-      const { reply, leftGarbage, leftCut } = await runMutation(
-        context,
-        request,
-        opcode,
-        (mutation) => batch(mutation, request, { inos, hasNewestMap }),
-      );
-      if (leftGarbage || leftCut) collector.kick({ cuts: leftCut });
-      return reply;
-    };
-    try {
-      return await run(false);
-    } catch (error) {
-      if (!mayBeOfOldMap(error)) throw error;
-      await context.maps.refresh();
-      return await run(true);
-    }
+    const run = (mutation: Mutation) => batch(mutation, request, inos);
+    const { reply, leftGarbage, leftCut } = await runMutation(context, request, opcode, run);
+    if (leftGarbage || leftCut) collector.kick({ cuts: leftCut });
+    return reply;
   }
 
   return {

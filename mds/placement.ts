@@ -40,12 +40,13 @@ export function chooseLayout(
   const usable = withoutFull(up, wish.replicas);
   const wanted = wish.stripeCount === 0 ? usable.length : wish.stripeCount;
   const stripeCount = Math.min(wanted, usable.length, limits.stripeCountMax);
-  const order = shuffledByFreeSpace(usable, random);
+  const order = new RandomOrder(usable, random);
   return {
     stripeBytes: wish.stripeBytes,
     stripesPerObject: limits.stripesPerObject,
-    targets: order.slice(0, stripeCount).map((_, position) =>
-      replicasOf(order, position, wish.replicas).map((target) => target.index)
+    targets: Array.from(
+      { length: stripeCount },
+      (_, position) => replicasOf(order, position, wish.replicas).map((target) => target.index),
     ),
   };
 }
@@ -81,31 +82,51 @@ function withoutFull(up: readonly Target[], replicas: number): readonly Target[]
   return roomy.length >= replicas ? roomy : up;
 }
 
-/** Draws without putting back, each draw weighted by free space. */
-function shuffledByFreeSpace(up: readonly Target[], random: Random): Target[] {
-  const left = [...up];
-  const order: Target[] = [];
-  while (left.length > 0) {
-    const weights = left.map((target) => 1 + Math.floor(target.usage.freeBytes / 2 ** 20));
-    let ticket = random.below(weights.reduce((sum, weight) => sum + weight, 0));
+/**
+ * Targets drawn without putting back, each draw weighted by free space. A draw takes the longer the
+ * more targets there are, so no more are drawn than are asked for.
+ */
+class RandomOrder {
+  readonly length: number;
+  readonly #random: Random;
+  readonly #drawn: Target[] = [];
+  readonly #left: Target[];
+  /** Of those that are left. */
+  readonly #weights: number[];
+  #weight: number;
+
+  constructor(targets: readonly Target[], random: Random) {
+    this.length = targets.length;
+    this.#random = random;
+    this.#left = [...targets];
+    this.#weights = targets.map(({ usage }) => 1 + Math.floor(usage.freeBytes / 2 ** 20));
+    this.#weight = this.#weights.reduce((sum, weight) => sum + weight, 0);
+  }
+
+  at(position: number): Target {
+    while (this.#drawn.length <= position) this.#draw();
+    return this.#drawn[position]!;
+  }
+
+  #draw(): void {
+    let ticket = this.#random.below(this.#weight);
     let index = 0;
-    for (; index < left.length - 1; index++) {
-      const weight = weights[index] ?? 0;
+    for (; index < this.#left.length - 1; index++) {
+      const weight = this.#weights[index]!;
       if (ticket < weight) break;
       ticket -= weight;
     }
-    order.push(...left.splice(index, 1));
+    this.#weight -= this.#weights.splice(index, 1)[0]!;
+    this.#drawn.push(...this.#left.splice(index, 1));
   }
-  return order;
 }
 
 /** The primary is the position's own; the others follow it in the order, other hosts first. */
-function replicasOf(order: readonly Target[], position: number, replicas: number): Target[] {
-  const following = [...order.slice(position), ...order.slice(0, position)];
+function replicasOf(order: RandomOrder, position: number, replicas: number): Target[] {
   const chosen: Target[] = [];
   for (const onlyNewHosts of [true, false]) {
-    for (const target of following) {
-      if (chosen.length === replicas) return chosen;
+    for (let step = 0; step < order.length && chosen.length < replicas; step++) {
+      const target = order.at((position + step) % order.length);
       if (chosen.includes(target)) continue;
       if (onlyNewHosts && chosen.some((other) => other.hostName === target.hostName)) continue;
       chosen.push(target);

@@ -314,7 +314,7 @@ export const limits = {
   // ── client ───────────────────────────────────────────────────────────────────────────────────
   /** What a client puts into one batch, about: the rest of a request's body is the caller's. */
   batchRequestBytes: 48 * KiB,
-  /** Batches under way at the mds; meanwhile the next one gathers. */
+  /** Batches of one caller under way at the mds; meanwhile the next one gathers. */
   batchesInFlight: 2,
   /** One that takes longer is not waited for any more: its server may have gone. */
   batchWaitMs: 250,

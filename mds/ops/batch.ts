@@ -2,7 +2,7 @@
 // that it would have alone, for a fraction of the price.
 
 import { assert } from "../../shared/assert.ts";
-import { isRustreError, RustreError } from "../../shared/errors.ts";
+import { isRustreError, messageOf, RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Caller } from "../../shared/model.ts";
 import type { mdsService, NewInode, Place } from "../../shared/protocol/mds.ts";
@@ -23,22 +23,14 @@ import { commitPending, createPending } from "./create.ts";
 type Reply = ReplyOf<typeof mdsService, "batch">;
 type Failure = { readonly error: { readonly code: number; readonly message: string } };
 
-export interface BatchOptions {
-  /** An inode number for each create. */
-  readonly inos: readonly number[];
-  /** Where it is not, a refusal for the lack of OSTs says nothing: it is thrown, and ends the batch. */
-  readonly hasNewestMap: boolean;
-}
-
-/** One after the other, so that each sees what those before it have done. */
+/** One after the other, so that each sees what those before it have done. `inos`: for each create. */
 export async function batch(
   mutation: Mutation,
   request: MdsRequest<"batch">,
-  options: BatchOptions,
+  inos: readonly number[],
 ): Promise<Reply> {
   const { caller, commits, creates } = request;
-  const { inos, hasNewestMap } = options;
-  if (mutation.context.store.isRemote) await readAhead(mutation, request, options);
+  if (mutation.context.store.isRemote) await readAhead(mutation, request, inos);
   const room = new ReplyRoom();
   const committed: Reply["committed"] = [];
   for (const commit of commits) {
@@ -54,8 +46,9 @@ export async function batch(
       return await createPending(each, { caller, ...create, directory }, inos[index]!);
     });
     const isRefused = outcome instanceof RustreError;
-    if (isRefused && !hasNewestMap && mayBeOfOldMap(outcome)) throw outcome;
-    created.push(isRefused ? room.failureOf(outcome) : { inode: room.inodeOf(outcome) });
+    created.push(
+      isRefused ? room.failureOf(refusalOf(outcome)) : { inode: room.inodeOf(outcome) },
+    );
   }
   return { timeNs: mutation.nowNs, committed, created };
 }
@@ -64,7 +57,7 @@ export async function batch(
 async function readAhead(
   mutation: Mutation,
   { caller, commits, creates }: MdsRequest<"batch">,
-  { inos }: BatchOptions,
+  inos: readonly number[],
 ): Promise<void> {
   const transaction = new OperationTransaction(mutation.transaction, { keepsWrites: false });
   const trial = { ...mutation, transaction, noteGarbage: () => {}, noteCut: () => {} };
@@ -80,6 +73,14 @@ export function mayBeOfOldMap(error: unknown): error is RustreError {
   return isRustreError(error, "EINVAL", "NOT_ENOUGH_TARGETS");
 }
 
+/**
+ * Only the newest map tells for good, and the others are not to wait for an mgs: who is refused so
+ * tries it alone.
+ */
+function refusalOf(error: RustreError): RustreError {
+  return mayBeOfOldMap(error) ? new RustreError("STALE_MAP", error.message) : error;
+}
+
 /** The error where the operation alone has failed. Others fail all of the batch, and are thrown. */
 async function attempt(
   mutation: Mutation,
@@ -89,14 +90,26 @@ async function attempt(
   try {
     return await operation({ ...mutation, transaction });
   } catch (error) {
-    const isItsOwn = isRustreError(error) &&
-      (error.number < 1000 || error.code === "NOT_ENOUGH_TARGETS" || error.code === "OVERLOADED");
-    if (!isItsOwn) throw error;
+    const failure = failureOf(mutation, error);
     // What it wrote would be committed with what the others wrote.
     assert(!transaction.wrote, "an operation of a batch has written before it failed");
-    return error;
+    return failure;
   }
 }
+
+/** Throws what is not of one operation: that the store cannot be read, or a transaction not go on. */
+function failureOf({ context }: Mutation, error: unknown): RustreError {
+  if (!isRustreError(error)) {
+    // As an entry without an inode. Alone it would be in nobody's way.
+    context.log.error("A file of a batch met a bug", { error });
+    return new RustreError("INTERNAL", `The server has a bug: ${messageOf(error)}`);
+  }
+  if (error.number < 1000 || isRustreError(error, ...ownCodes)) return error;
+  throw error;
+}
+
+/** Beside those that are named after an errno. */
+const ownCodes = ["NOT_ENOUGH_TARGETS", "OVERLOADED", "STORE_FORMAT"] as const;
 
 /** Many files of a batch are in few directories, and no directory moves while the batch runs. */
 class WalkedPlaces {

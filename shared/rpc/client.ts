@@ -67,6 +67,11 @@ export class RpcClient implements AsyncDisposable {
     return this.#clusterId;
   }
 
+  /** From then on no call succeeds. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /** How many connections are open or opening. */
   get connectionCount(): number {
     let count = 0;

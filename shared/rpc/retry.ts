@@ -13,6 +13,8 @@ export interface RetryOptions {
   readonly signal?: AbortSignal | undefined;
   /** Fetches a newer cluster map, after errors that say that ours is old or a server is gone. */
   readonly refreshMap?: () => Promise<unknown>;
+  /** Whether no try will succeed any more. */
+  readonly isOver?: () => boolean;
 }
 
 /**
@@ -33,7 +35,7 @@ export async function retrying<T>(
     try {
       return await attempt(tryNumber, remainingMs);
     } catch (error) {
-      if (!isRustreError(error) || error.retry === "never") throw error;
+      if (!isRustreError(error) || error.retry === "never" || options.isOver?.()) throw error;
       const delayMs = retryDelayMs(random, tryNumber);
       remainingMs = endMs - clock.monotonicMs() - delayMs;
       if (remainingMs <= 0) throw error;

@@ -106,15 +106,14 @@ Deno.test("FileBatches sends at once what nothing is under way before, and the r
   });
 });
 
-Deno.test("FileBatches sends no more in one message than it takes, and callers apart", async () => {
+Deno.test("FileBatches sends no more in one message than it takes", async () => {
   const { mds, files } = setUp();
   keepBusy(files);
   const names = Array.from({ length: 2 * limits.batchFilesMax }, (_, index) => `n${index}`);
   for (const name of names) files.create(caller, newFile(name), undefined);
-  const other = { ...caller, uid: 8 };
   const long = { ino: 1, path: "x".repeat(4_000) };
   for (const name of ["a", "b", "c", "d", "e", "f"]) {
-    files.create(other, { ...newFile(name), directory: long }, undefined);
+    files.create(caller, { ...newFile(name), directory: long }, undefined);
   }
   for (const { answer } of mds.alone) answer(attributesOf(1));
   for (let answered = 0; answered < 4; answered++) {
@@ -125,6 +124,28 @@ Deno.test("FileBatches sends no more in one message than it takes, and callers a
   }
   const sizes = mds.batches.map(({ request }) => request.creates.length);
   assert.deepEqual(sizes, [limits.batchFilesMax, limits.batchFilesMax, 4, 2]);
+});
+
+Deno.test("FileBatches lets no caller wait for another, nor mixes them", async () => {
+  const { mds, files } = setUp();
+  keepBusy(files);
+  const callers = [
+    { ...caller, uid: 8 },
+    { ...caller, gid: 8 },
+    { ...caller, groups: [8, 9] },
+    { ...caller, groups: [89] },
+  ];
+  for (const other of callers) files.create(other, newFile("first"), undefined);
+  assert.equal(mds.alone.length, limits.batchesInFlight + callers.length);
+  for (const other of [...callers, ...callers, caller, caller]) {
+    files.create(other, newFile("more"), undefined);
+    files.create({ ...other }, newFile("more"), undefined);
+  }
+  for (const { answer } of [...mds.alone]) answer(attributesOf(1));
+  await settled();
+  const batches = mds.batches.map(({ request }) => request);
+  assert.deepEqual(new Set(batches.map(({ caller }) => caller)), new Set([...callers, caller]));
+  for (const { creates } of batches) assert(creates.length >= 3, `${creates.length}`);
 });
 
 Deno.test("FileBatches gives each its own error, and sends alone what may pass", async () => {
@@ -147,6 +168,31 @@ Deno.test("FileBatches gives each its own error, and sends alone what may pass",
   mds.alone.at(-1)!.answer(attributesOf(3));
   assert.deepEqual(await crowded, attributesOf(3));
   assert.equal(codeOfNumber(errorOf("OVERLOADED").code), "OVERLOADED");
+});
+
+Deno.test("FileBatches sends each of a batch alone when the batch is malformed", async () => {
+  const { mds, files } = setUp();
+  keepBusy(files);
+  const [sound, malformed] = ["sound", "malformed"].map((name) =>
+    files.create(caller, newFile(name), undefined)
+  );
+  const leaving = new AbortController();
+  const left = files.create(caller, newFile("left"), leaving.signal);
+  mds.alone.pop()!.answer(attributesOf(1));
+  await settled();
+  leaving.abort();
+  await rejectsWith(left, "INTERRUPTED");
+  const badRequest = new RustreError("BAD_REQUEST", "so");
+  mds.batches[0]!.fail(badRequest);
+  await settled();
+  const [first, second, ...more] = mds.alone.slice(1);
+  assert.deepEqual(first!.request, { caller, ...newFile("sound"), pending: true });
+  assert.deepEqual(second!.request, { caller, ...newFile("malformed"), pending: true });
+  assert.deepEqual(more, [], "nobody waits for the third");
+  first!.answer(attributesOf(3));
+  second!.fail(badRequest);
+  assert.deepEqual(await sound, attributesOf(3));
+  await rejectsWith(malformed!, "BAD_REQUEST");
 });
 
 for (

@@ -107,3 +107,16 @@ Deno.test("mergeWishes() takes each field from the first that has it", () => {
     { ...wish, replicas: 2, stripeCount: 4 },
   );
 });
+
+Deno.test("chooseLayout() draws no more OSTs than it needs, however many there are", () => {
+  const targets = Array.from({ length: limits.targetsMax }, (_, index) => target(index));
+  let draws = 0;
+  const counted = new SeededRandom(testSeed);
+  const below = counted.below.bind(counted);
+  counted.below = (bound) => {
+    draws++;
+    return below(bound);
+  };
+  chooseLayout(targets, { ...wish, stripeCount: 3, replicas: 2 }, counted);
+  assert.equal(draws, 4);
+});
