@@ -11,6 +11,7 @@ import { adminStoreCommands } from "./admin.ts";
 import type { ProgramContext } from "./context.ts";
 import { applyConfiguration } from "./configuration.ts";
 import { addGlobalFlags } from "./globals.ts";
+import { addHelpCommands, isHelpCommand } from "./help.ts";
 import { completionCommand, configCommand, installUnitsCommand } from "./host_commands.ts";
 import { serverCommands } from "./servers.ts";
 import { defaultLogLevel, noteSettings, sectionOf, variableOf } from "./settings.ts";
@@ -35,6 +36,7 @@ export function buildProgram(context: ProgramContext): Command {
     .showHelpAfterError("(rustre --help lists the commands and the global flags)")
     .configureHelp({ optionDescription: describeOption })
     .hook("preAction", async (_program, command) => {
+      if (isHelpCommand(command)) return;
       await applyConfiguration(command);
       context.output = setUpLog(context, command);
     });
@@ -51,6 +53,7 @@ export function buildProgram(context: ProgramContext): Command {
   program.addCommand(admin);
   program.addCommand(configCommand(context));
   program.addCommand(completionCommand());
+  addHelpCommands(program);
   inheritSettings(program);
   addGlobalFlags(program);
   noteSettings(program);

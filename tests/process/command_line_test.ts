@@ -23,6 +23,8 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
   { args: ["client"], message: /^Usage: rustre client/ },
   { args: ["bogus"], message: /^rustre: unknown command 'bogus'/ },
   { args: ["client", "bogus"], message: /^rustre: unknown command 'bogus'/ },
+  { args: ["help", "bogus"], message: /^rustre: unknown command 'bogus'/ },
+  { args: ["help", "client", "pu"], message: /^rustre: unknown command 'pu'\n.*put/ },
   { args: ["--bogus", "status"], message: /^rustre: unknown option '--bogus'/ },
   { args: ["status", "--bogus"], message: /^rustre: unknown option '--bogus'/ },
   { args: ["status", "extra"], message: /^rustre: too many arguments/ },
@@ -86,7 +88,9 @@ Deno.test("rustre --help and --version exit 0 and print on standard output", asy
   const shown = await runRustre(["--version"]);
   assert.deepEqual(shown, { code: 0, stdout: `${describeVersion()}\n`, stderr: "" });
   assert.equal(version, configuration.version);
-  for (const args of [["--help"], ["mgs", "--help"], ["client", "--help"], ["help", "up"]]) {
+  for (
+    const args of [["--help"], ["mgs", "--help"], ["client", "--help"], ["help", "client", "put"]]
+  ) {
     const { code, stdout, stderr } = await runRustre(args);
     assert.deepEqual([code, stderr], [0, ""], args.join(" "));
     assert.match(stdout, /^Usage: rustre/);
