@@ -31,9 +31,11 @@ export async function readConfigurationFile(
     new UsageError(`Cannot read the configuration "${path}": ${reason}`);
   let bytes: Uint8Array;
   try {
+    const unfit = unfitKind(await Deno.stat(path));
+    if (unfit !== undefined) throw refuse(`it is ${unfit}; name a file`);
     bytes = await readBounded(path);
   } catch (error) {
-    throw refuse(platformReason(error).reason);
+    throw error instanceof UsageError ? error : refuse(platformReason(error).reason);
   }
   if (bytes.length > limits.configurationBytesMax) {
     throw refuse(`it has more than ${limits.configurationBytesMax} bytes`);
@@ -47,7 +49,18 @@ export async function readConfigurationFile(
   return parseConfiguration(path, text, program);
 }
 
-/** Up to one byte more than it may have: it may be a pipe or a device without an end. */
+/**
+ * What it is instead of a file or a device, such as /dev/null. A pipe would have whoever opens it
+ * wait for a writer.
+ */
+function unfitKind(info: Deno.FileInfo): string | undefined {
+  if (info.isDirectory) return "a directory";
+  if (info.isFifo === true) return "a pipe";
+  if (info.isSocket === true) return "a socket";
+  return info.isBlockDevice === true ? "a disk" : undefined;
+}
+
+/** Up to one byte more than it may have: it may be a device without an end. */
 async function readBounded(path: string): Promise<Uint8Array> {
   using file = await Deno.open(path);
   const bytes = new Uint8Array(limits.configurationBytesMax + 1);
