@@ -4,9 +4,9 @@ import { Output } from "../client/cli/output.ts";
 import type { FsckSummary, ReportedFinding } from "../mds/fsck/fsck.ts";
 import type { CheckProgress } from "../mds/fsck/fsck.ts";
 import { type Globals, UsageError } from "../shared/command_line.ts";
-import { isRustreError } from "../shared/errors.ts";
 import { loggerOf } from "../shared/logging.ts";
 import type { Store } from "../shared/store/store.ts";
+import { asUsageError } from "./configuration_errors.ts";
 import type { ProgramContext } from "./context.ts";
 import { StatusLine } from "./status_line.ts";
 
@@ -65,14 +65,13 @@ export async function openExisting(context: ProgramContext, url: string): Promis
   return await openStoreAt(context, url);
 }
 
-/** A URL that is none is a fault of whoever gave it. */
+/** What cannot be opened whenever it is tried is a fault of whoever gave the URL. */
 export async function openStoreAt({ environment }: ProgramContext, url: string): Promise<Store> {
   const { openStore } = await import("../shared/store/open.ts");
   try {
     return await openStore(url, environment.clock);
   } catch (error) {
-    if (isRustreError(error, "EINVAL")) throw new UsageError(error.message, { cause: error });
-    throw error;
+    throw asUsageError(error);
   }
 }
 

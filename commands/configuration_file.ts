@@ -4,6 +4,7 @@
 import type { Command } from "commander";
 import { parse, TomlError, type TomlTable, type TomlValue } from "smol-toml";
 import { UsageError } from "../shared/command_line.ts";
+import { otherThanFile } from "../shared/file_kind.ts";
 import { limits } from "../shared/limits.ts";
 import { platformReason } from "../shared/platform_errors.ts";
 import { nearest } from "./nearest.ts";
@@ -31,8 +32,8 @@ export async function readConfigurationFile(
     new UsageError(`Cannot read the configuration "${path}": ${reason}`);
   let bytes: Uint8Array;
   try {
-    const unfit = unfitKind(await Deno.stat(path));
-    if (unfit !== undefined) throw refuse(`it is ${unfit}; name a file`);
+    const other = otherThanFile(await Deno.stat(path));
+    if (other !== undefined) throw refuse(`it is ${other}; name a file`);
     bytes = await readBounded(path);
   } catch (error) {
     throw error instanceof UsageError ? error : refuse(platformReason(error).reason);
@@ -47,17 +48,6 @@ export async function readConfigurationFile(
     throw refuse("it is not UTF-8");
   }
   return parseConfiguration(path, text, program);
-}
-
-/**
- * What it is instead of a file or a device, such as /dev/null. A pipe would have whoever opens it
- * wait for a writer.
- */
-function unfitKind(info: Deno.FileInfo): string | undefined {
-  if (info.isDirectory) return "a directory";
-  if (info.isFifo === true) return "a pipe";
-  if (info.isSocket === true) return "a socket";
-  return info.isBlockDevice === true ? "a disk" : undefined;
 }
 
 /** Up to one byte more than it may have: it may be a device without an end. */

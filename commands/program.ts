@@ -61,10 +61,16 @@ export function buildProgram(context: ProgramContext): Command {
 }
 
 /** addCommand does not pass on what all commands are to do alike. */
-function inheritSettings(parent: Command): void {
+function inheritSettings(parent: Command, before = parent.name()): void {
   for (const command of parent.commands) {
     command.copyInheritedSettings(parent);
-    inheritSettings(command);
+    const path = `${before} ${command.name()}`;
+    command.showHelpAfterError(
+      command.commands.length > 0
+        ? `(${path} --help lists the commands)`
+        : `(${path} --help says more, rustre --help lists the global flags)`,
+    );
+    inheritSettings(command, path);
   }
 }
 

@@ -72,6 +72,21 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
     message: /"\/proc\/version": it is not a directory\n$/,
   },
   { args: ["status", "--log-dir", "/proc/none"], message: /^rustre: .*"\/proc\/none/ },
+  { args: ["status", "--log-dir", "/proc/version"], message: /version\/.*": not a directory\n$/ },
+  { args: ["client", "put"], message: /^rustre: missing .*\n\(rustre client put --help says more/ },
+  { args: ["client", "put", "README.md", "/x", "-R", "9"], message: /'9'.*number from 1 to 8/ },
+  { args: ["client", "put", "README.md"], message: /SRC and DST are needed\n$/ },
+  { args: ["client", "cat", "x"], message: /"x" as a remote path: it does not start with/ },
+  { args: ["client", "truncate", "/x", "-s", "1Q"], message: /'1Q' is invalid.*such as 10M/ },
+  { args: ["client", "setstripe", "/"], message: /at least one of -c, -S and -R is needed\n$/ },
+  { args: ["client", "find", "/", "-type", "z"], message: /"z" with -type: it must be f, d or l/ },
+  { args: ["client", "cp", "a", "/x"], message: /as HOST:PORT:\/path\n$/ },
+  { args: ["admin", "fsck"], message: /'--store <URL>' not specified/ },
+  { args: ["admin", "fsck", "--store", "sqlite:/none"], message: /"sqlite:\/none": there is no/ },
+  { args: ["admin", "fsck", "--store", "sqlite:/proc"], message: /"\/proc": it is a directory\n$/ },
+  { args: ["admin", "fsck", "--store", "sqlite:LICENSE"], message: /is not an SQLite database\n$/ },
+  { args: ["admin", "fsck", "--store", "fdb:/none"], message: /cannot be read: no such file or/ },
+  { args: ["admin", "store", "copy", "sqlite:/none", "memory:"], message: /there is no such file/ },
 ];
 for (const { args, message, env } of wrongUsage) {
   const given = Object.entries(env ?? {}).map(([name, value]) => `${name}=${value} `).join("");
@@ -99,7 +114,10 @@ Deno.test("rustre --help and --version exit 0 and print on standard output", asy
 
 Deno.test("rustre status without an mgs exits 1 and names what it tried", async () => {
   const { code, stdout, stderr } = await runRustre(["--mgs", nowhere, "status"]);
-  assert.match(stderr, /^rustre: Cannot reach an mgs: .*"127\.0\.0\.1:1": Connection refused\n$/);
+  assert.match(
+    stderr,
+    /^rustre: Cannot reach an mgs: .*"127\.0\.0\.1:1": Connection refused; start one .*\n$/,
+  );
   assert.deepEqual([code, stdout], [1, ""]);
 });
 
