@@ -54,7 +54,7 @@ export function parseStoreUrl(text: string): string {
   throw new InvalidArgumentError(`It must be ${storeUrlForms}.`);
 }
 
-export function workersOption(): Option {
+function workersOption(): Option {
   return new Option(
     "--workers <COUNT>",
     `threads that serve (default: one for each core, at most ${limits.workersDefaultMax})`,

@@ -75,7 +75,7 @@ export function settingsOf(program: Command, section: string): Setting[] {
 }
 
 /** The command whose flags a section is about; of that of the clients the program itself. */
-export function commandOf(program: Command, section: RoleSection): Command {
+function commandOf(program: Command, section: RoleSection): Command {
   if (section === "client") return program;
   const command = program.commands.find((each) => each.name() === section);
   assert(command, `there is no command ${section}`);

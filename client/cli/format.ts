@@ -91,7 +91,7 @@ export function formatStripes({ layout }: Attributes): string {
 
 // ── JSON ───────────────────────────────────────────────────────────────────────────────────────
 
-export function describeLayout(layout: Layout) {
+function describeLayout(layout: Layout) {
   return {
     stripeCount: layout.targets.length,
     stripeBytes: layout.stripeBytes,

@@ -39,7 +39,7 @@ export interface CheckContext extends TransactionContext {
   readonly pageEntries: number;
 }
 
-export function checkSignal({ signal }: CheckContext): void {
+function checkSignal({ signal }: CheckContext): void {
   if (signal?.aborted) throw interrupted(signal);
 }
 

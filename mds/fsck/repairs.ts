@@ -29,7 +29,7 @@ import {
 import type { Entry } from "./rules.ts";
 
 /** Where inodes go that no name leads to. */
-export const lostAndFound = "lost+found";
+const lostAndFound = "lost+found";
 
 /** Of a record as it was when it was found to be wrong. */
 export interface Evidence {
