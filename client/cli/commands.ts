@@ -1,5 +1,5 @@
-// The commands of `rustre client` and `rustre admin` with their operands and flags. What a command does is loaded when
-// it runs.
+// The commands of `rustre client`, and those of `rustre admin` that are clients too, with their
+// operands and flags. What a command does is loaded when it runs.
 
 import { Command } from "commander";
 import type { CommandContext } from "../../shared/command_line.ts";

@@ -1,19 +1,11 @@
 // The command line itself: flags in every place, exit status, messages, logs, `up`.
 
 import assert from "node:assert/strict";
+import { inDirectory } from "../support/directory.ts";
 import { runRustre, startRustre } from "../support/processes.ts";
 import { describeVersion } from "../../commands/version.ts";
 import { version } from "../../shared/version.ts";
 import configuration from "../../deno.json" with { type: "json" };
-
-async function withDirectory(test: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "rustre-test-" });
-  try {
-    await test(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
 
 /** Nobody listens there. */
 const nowhere = "127.0.0.1:1";
@@ -214,7 +206,7 @@ Deno.test("an mds with a store of its own is refused", async () => {
 });
 
 Deno.test("a server that waits for its mgs stops with exit status 0", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "-q", "--no-check", "-A", "main.ts", "-m", nowhere, "oss", "-d", directory],
       stdout: "piped",
@@ -231,7 +223,7 @@ Deno.test("a server that waits for its mgs stops with exit status 0", async () =
 });
 
 Deno.test("servers log to standard output and DIR/ROLE.log, as text or JSON", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const flags = ["--log-dir", directory, "--log-format", "json"];
     const mgs = await startRustre(["mgs", "-l", "127.0.0.1:0", "--store", "memory:", ...flags]);
     assert.deepEqual((await mgs.stop()).code, 0);
@@ -250,7 +242,7 @@ Deno.test("servers log to standard output and DIR/ROLE.log, as text or JSON", as
 });
 
 Deno.test("rustre up keeps its cluster over restarts, and takes more OSTs but not fewer", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const up = (
       ...flags: string[]
     ) => ["up", "--dir", directory, "--listen", "127.0.0.1:0", ...flags];
@@ -291,7 +283,7 @@ Deno.test("rustre up keeps its cluster over restarts, and takes more OSTs but no
 });
 
 Deno.test("an OST sends files as --data-path says, and rustre status shows which way", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const zeroCopy = Deno.build.os === "linux" ? "zero-copy" : "streaming";
     for (const [flags, dataPath] of [[[], zeroCopy], [["--data-path", "streaming"], "streaming"]]) {
       const up = ["up", "--dir", directory, "--listen", "127.0.0.1:0", "--osts", "1"];

@@ -9,6 +9,7 @@ import { globalsOf } from "../../../commands/globals.ts";
 import { buildProgram } from "../../../commands/program.ts";
 import { type RoleSection, roleSections, settingsOf } from "../../../commands/settings.ts";
 import { limits } from "../../../shared/limits.ts";
+import { inDirectory } from "../../support/directory.ts";
 
 function newProgram(): Command {
   return buildProgram({ output: undefined, globalsOf } as unknown as ProgramContext);
@@ -267,13 +268,12 @@ Deno.test({
   name: "a configuration that is a pipe or a socket is refused before it is opened",
   ignore: Deno.build.os === "windows",
 }, async () => {
-  const directory = await Deno.makeTempDir({ prefix: "rustre-" });
   const refuses = (path: string, reason: RegExp) =>
     assert.rejects(configurationOf({ args: ["--config", path, "mds"] }), {
       name: "UsageError",
       message: reason,
     });
-  try {
+  await inDirectory(async (directory) => {
     assert((await new Deno.Command("mkfifo", { args: [`${directory}/fifo`] }).output()).success);
     // Nobody writes to it: opening it would wait for ever.
     await refuses(`${directory}/fifo`, /^Cannot read the .*fifo": it is a pipe; name a file$/);
@@ -281,7 +281,5 @@ Deno.test({
     await refuses(`${directory}/link`, /^Cannot read the .*link": it is a pipe; name a file$/);
     using _listener = Deno.listen({ transport: "unix", path: `${directory}/socket` });
     await refuses(`${directory}/socket`, /socket": it is a socket; name a file$/);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
+  });
 });
