@@ -1,7 +1,7 @@
 // `rustre mgs`, `mds` and `oss`: one role in a process of its own.
 
 import { Command, InvalidArgumentError, Option } from "commander";
-import { parseAddress, parseHostAndPort } from "../shared/address.ts";
+import { parseAddress, parseAdvertised } from "../shared/address.ts";
 import { UsageError } from "../shared/command_line.ts";
 import { type Address, randomHex } from "../shared/environment.ts";
 import { limits } from "../shared/limits.ts";
@@ -38,7 +38,7 @@ export function listenOption(defaultText: string): Option {
 
 export function advertiseOption(): Option {
   return new Option("--advertise <HOST[:PORT]>", "address that others reach this server at")
-    .argParser(parsed(parseHostAndPort));
+    .argParser(parsed(parseAdvertised));
 }
 
 const storeText = "where the state is: sqlite:PATH, fdb:CLUSTER_FILE, or memory: to forget it";

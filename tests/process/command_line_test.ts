@@ -42,6 +42,7 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
   { args: ["mgs", "--store", "memory:", "-c", "a/b"], message: /--cluster-name.*letters, digits/ },
   { args: ["mgs", "--store", "memory:", "-l", "9400"], message: /--listen.*"9400"/ },
   { args: ["mgs", "--store", "memory:", "--advertise", "a:b"], message: /--advertise.*"a:b"/ },
+  { args: ["mgs", "--store", "memory:", "--advertise", "a:0"], message: /--advertise.*port 0/ },
   { args: ["mgs", "-l", "127.0.0.1:0", "--store", "bogus:x"], message: /^rustre: .*'bogus:x'/ },
   { args: ["mgs", "--store", "sqlite:/proc"], message: /store "\/proc": it is a directory\n$/ },
   { args: ["mgs", "--store", "sqlite:/none/x.db"], message: /"\/none" does not exist; make it/ },
