@@ -21,7 +21,7 @@ export function configCommand(context: CommandContext): Command {
 export function completionCommand(): Command {
   return new Command("completion")
     .description("print a script that completes commands and flags in a shell")
-    .addArgument(new Argument("<shell>").choices(shells))
+    .addArgument(new Argument("<shell>", "whose script").choices(shells))
     .action(async (shell: Shell, _flags, command: Command) => {
       const { completionScript } = await import("./completion.ts");
       const { Output } = await import("../client/cli/output.ts");

@@ -1,6 +1,7 @@
 // `rustre mgs`, `mds` and `oss`: one role in a process of its own.
 
 import { Command, InvalidArgumentError, Option } from "commander";
+import { targetIndexFlag, wholeNumber } from "../client/cli/arguments.ts";
 import { parseAddress, parseAdvertised } from "../shared/address.ts";
 import { UsageError } from "../shared/command_line.ts";
 import { type Address, randomHex } from "../shared/environment.ts";
@@ -59,13 +60,7 @@ function workersOption(): Option {
     "--workers <COUNT>",
     `threads that serve (default: one for each core, at most ${limits.workersDefaultMax})`,
   )
-    .argParser(parseWorkers);
-}
-
-function parseWorkers(text: string): number {
-  const count = Number(text);
-  if (/^[0-9]+$/.test(text) && count >= 1 && count <= limits.workersMax) return count;
-  throw new InvalidArgumentError(`It must be a number from 1 to ${limits.workersMax}.`);
+    .argParser((text) => wholeNumber(text, { min: 1, max: limits.workersMax }));
 }
 
 function mgsCommand(context: ProgramContext): Command {
@@ -118,7 +113,7 @@ function ossCommand(context: ProgramContext): Command {
     .addOption(listenOption("0.0.0.0:9402"))
     .addOption(
       new Option("-i, --index <INDEX>", "of the OST, its own in the cluster")
-        .argParser(parseIndex).default(0),
+        .argParser(targetIndexFlag).default(0),
     )
     .requiredOption("-d, --dir <DIR>", "directory of the OST", parsePath)
     .addOption(advertiseOption())
@@ -149,10 +144,4 @@ function run(context: ProgramContext, workers: number, options: RoleOptions): Pr
 
 function defaultWorkers(): number {
   return Math.min(navigator.hardwareConcurrency, limits.workersDefaultMax);
-}
-
-function parseIndex(text: string): number {
-  const index = Number(text);
-  if (/^[0-9]+$/.test(text) && index <= limits.targetIndexMax) return index;
-  throw new InvalidArgumentError(`It must be a number from 0 to ${limits.targetIndexMax}.`);
 }

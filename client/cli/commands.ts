@@ -103,7 +103,10 @@ function readCommands(context: CommandContext): Command[] {
       .usage("PATH... [-name GLOB] [-type f|d|l] [-size [+-]SIZE]")
       .addHelpText(
         "after",
-        "\n-size: files of more (+), less (-) or exactly so many bytes, as +64K",
+        "\nConditions:\n" +
+          "  -name GLOB         names that the pattern fits, as '*.md'\n" +
+          "  -type f|d|l        files, directories or symbolic links\n" +
+          "  -size [+-]SIZE     files of more (+), less (-) or exactly so many bytes, as +64K",
       )
       .allowUnknownOption()
       .action(runs(context, async () => (await import("./find.ts")).find)),
