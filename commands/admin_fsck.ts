@@ -1,5 +1,6 @@
 // admin fsck: says what does not fit together, and what has become of it, while it is found.
 
+import { counted } from "../client/cli/format.ts";
 import { Output } from "../client/cli/output.ts";
 import type { FsckSummary, ReportedFinding } from "../mds/fsck/fsck.ts";
 import type { CheckProgress } from "../mds/fsck/fsck.ts";
@@ -117,10 +118,6 @@ function formatSummary(summary: FsckSummary): string {
   const all = found + repaired + unrepaired;
   if (all + undecided === 0) return `${checked}, all is well`;
   return `${checked}, ${counted(all, "finding")}: ${ends.join(", ")}`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 // ── JSON ───────────────────────────────────────────────────────────────────────────────────────

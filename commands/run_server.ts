@@ -3,7 +3,7 @@
 import type { Address, Environment } from "../shared/environment.ts";
 import { type Advertise, advertiser } from "../shared/advertise.ts";
 import type { Globals } from "../shared/command_line.ts";
-import { withDeadline } from "../shared/deadline.ts";
+import { fired, withDeadline } from "../shared/deadline.ts";
 import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { loggerOf } from "../shared/logging.ts";
@@ -126,11 +126,4 @@ export function unlessStopped<T>(promise: Promise<T>, signal: AbortSignal): Prom
     throw new RustreError("INTERRUPTED", "Interrupted");
   });
   return Promise.race([promise, stopped]);
-}
-
-function fired(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

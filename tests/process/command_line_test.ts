@@ -78,6 +78,11 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
   { args: ["client", "setstripe", "/"], message: /at least one of -c, -S and -R is needed\n$/ },
   { args: ["client", "find", "/", "-type", "z"], message: /"z" with -type: it must be f, d or l/ },
   { args: ["client", "cp", "a", "/x"], message: /as HOST:PORT:\/path\n$/ },
+  { args: ["admin", "install-units", "--root", ""], message: /--root.*must be a path/ },
+  {
+    args: ["admin", "install-units", "--exec", "rel"],
+    message: /"rel".* must be an absolute path/,
+  },
   { args: ["admin", "fsck"], message: /'--store <URL>' not specified/ },
   { args: ["admin", "fsck", "--store", "sqlite:/none"], message: /"sqlite:\/none": there is no/ },
   { args: ["admin", "fsck", "--store", "sqlite:/proc"], message: /"\/proc": it is a directory\n$/ },
