@@ -183,6 +183,17 @@ Deno.test("output that cannot be written is a failure with a reason, of a server
   }
 });
 
+Deno.test("a log file that is a pipe is refused, and not waited for", async () => {
+  await inDirectory(async (directory) => {
+    const made = await new Deno.Command("mkfifo", { args: [`${directory}/mgs.log`] }).output();
+    assert(made.success);
+    const server = ["mgs", "-l", "127.0.0.1:0", "--store", "memory:"];
+    const { code, stderr } = await runRustre([...server, "--log-dir", directory]);
+    assert.match(stderr, /^rustre: Cannot log to ".*\/mgs\.log": it is a pipe; name another /);
+    assert.equal(code, 2);
+  });
+});
+
 Deno.test("a second server on one address exits 1 and names it", async () => {
   await using mgs = await startRustre(["mgs", "-l", "127.0.0.1:0", "--store", "memory:"]);
   const address = mgs.ready.replace("mgs=", "");
