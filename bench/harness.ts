@@ -179,7 +179,7 @@ export function peakBytes(pid: number): number {
 }
 
 /** Resident memory now, from /proc. */
-export function residentBytes(pid: number): number {
+function residentBytes(pid: number): number {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? NaN) * 1024;
 }

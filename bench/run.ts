@@ -3,11 +3,11 @@
 // NAME, all by default; one JSON line per measurement. Exit status 1 where a target is missed. With a
 // store, which should be a scratch one, only what depends on it is measured.
 
-import { parseArgs } from "node:util";
 import { highAvailability } from "./ha.ts";
 import type { Options } from "./harness.ts";
 import { io } from "./io.ts";
 import { metadata } from "./meta.ts";
+import { taskFlags } from "../tests/support/task_flags.ts";
 
 const benchmarks: Record<string, (options: Options) => Promise<boolean>> = {
   meta: metadata,
@@ -15,8 +15,7 @@ const benchmarks: Record<string, (options: Options) => Promise<boolean>> = {
   ha: highAvailability,
 };
 
-const { values: flags, positionals } = parseArgs({
-  args: Deno.args,
+const { values: flags, positionals } = taskFlags({
   allowPositionals: true,
   options: { large: { type: "boolean", default: false }, store: { type: "string" } },
 });
@@ -24,7 +23,9 @@ const { store, large } = flags;
 const names = store !== undefined && positionals.length === 0 ? ["meta"] : positionals;
 const unknown = names.filter((name) => !(name.split(".")[0]! in benchmarks));
 if (unknown.length > 0) {
-  console.error(`Cannot run ${unknown.join(" ")}: the benchmarks are ${Object.keys(benchmarks)}`);
+  console.error(
+    `Cannot run ${unknown.join(" ")}: the benchmarks are ${Object.keys(benchmarks).join(", ")}`,
+  );
   Deno.exit(2);
 }
 /** One of a name's begin is enough: "io" asks for "io.put", "io.put.2" for "io.put". */

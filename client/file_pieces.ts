@@ -46,40 +46,36 @@ export type Each<Part> = (
 ) => Promise<void>;
 
 /** On its pieces, in no order, as many at once as the OSTs have room for. */
-export function eachInWindows({ layout }: FileObjects, windows: TargetWindows): Each<Piece> {
-  return ({ offsetBytes, lengthBytes }, signal, task) => {
-    if (lengthBytes === 0) return Promise.resolve();
-    const first = firstPiece(layout, offsetBytes, lengthBytes, limits.transferBytes);
-    if (first.lengthBytes === lengthBytes) {
-      const targetIndex = targetsOfObject(layout, first.seq)[0]!;
-      return windows.one({ targetIndex, item: first }, signal, task);
-    }
-    const byPosition = lanes(layout, offsetBytes, lengthBytes, limits.transferBytes);
-    const byTarget = Array.from(byPosition, ({ position, pieces: items }) => {
-      return { targetIndex: layout.targets[position]![0]!, items };
-    });
-    return windows.each(byTarget, signal, task);
-  };
+export function eachInWindows(objects: FileObjects, windows: TargetWindows): Each<Piece> {
+  return eachPartInWindows(objects, windows, (ofLane) => ofLane);
 }
 
 /** {@link eachInWindows}, but on what one write can take of an object. */
 export function eachJoinedInWindows(
-  { layout }: FileObjects,
+  objects: FileObjects,
   windows: TargetWindows,
 ): Each<ObjectRange> {
+  const join = (ofLane: Iterable<Piece>) => objectRanges(ofLane, limits.writeBytesMax);
+  return eachPartInWindows(objects, windows, join);
+}
+
+function eachPartInWindows<Part extends { readonly lengthBytes: number }>(
+  { layout }: FileObjects,
+  windows: TargetWindows,
+  partsOfLane: (pieces: Iterable<Piece>) => Iterable<Part>,
+): Each<Part> {
   return ({ offsetBytes, lengthBytes }, signal, task) => {
     if (lengthBytes === 0) return Promise.resolve();
     const first = firstPiece(layout, offsetBytes, lengthBytes, limits.transferBytes);
+    // Most files are one piece, which need not be dealt to lanes.
     if (first.lengthBytes === lengthBytes) {
       const targetIndex = targetsOfObject(layout, first.seq)[0]!;
-      const { seq, offsetInObjectBytes } = first;
-      const item = { seq, offsetInObjectBytes, lengthBytes, pieces: [first] };
-      return windows.one({ targetIndex, item }, signal, task);
+      const [item] = partsOfLane([first]);
+      return windows.one({ targetIndex, item: item! }, signal, task);
     }
     const byPosition = lanes(layout, offsetBytes, lengthBytes, limits.transferBytes);
     const byTarget = Array.from(byPosition, ({ position, pieces: ofLane }) => {
-      const items = objectRanges(ofLane, limits.writeBytesMax);
-      return { targetIndex: layout.targets[position]![0]!, items };
+      return { targetIndex: layout.targets[position]![0]!, items: partsOfLane(ofLane) };
     });
     return windows.each(byTarget, signal, task);
   };

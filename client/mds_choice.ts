@@ -35,7 +35,9 @@ export class MdsChoice {
     const trusted = known.filter((each) => !this.#isAvoided(each));
     const candidates = trusted.length > 0 ? trusted : known;
     const chosen = candidates[(this.#spread + tryNumber) % candidates.length];
-    if (!chosen) throw new RustreError("UNREACHABLE", "Cannot reach an mds: none is known");
+    if (!chosen) {
+      throw new RustreError("UNREACHABLE", "Cannot reach an mds: the mgs knows none; start one");
+    }
     return { address: chosen.address, isReplaceable: tryNumber + 1 < known.length };
   }
 

@@ -1,12 +1,13 @@
 // admin fsck: says what does not fit together, and what has become of it, while it is found.
 
+import { counted } from "../client/cli/format.ts";
 import { Output } from "../client/cli/output.ts";
 import type { FsckSummary, ReportedFinding } from "../mds/fsck/fsck.ts";
 import type { CheckProgress } from "../mds/fsck/fsck.ts";
 import { type Globals, UsageError } from "../shared/command_line.ts";
-import { isRustreError } from "../shared/errors.ts";
 import { loggerOf } from "../shared/logging.ts";
 import type { Store } from "../shared/store/store.ts";
+import { asUsageError } from "./configuration_errors.ts";
 import type { ProgramContext } from "./context.ts";
 import { StatusLine } from "./status_line.ts";
 
@@ -65,14 +66,13 @@ export async function openExisting(context: ProgramContext, url: string): Promis
   return await openStoreAt(context, url);
 }
 
-/** A URL that is none is a fault of whoever gave it. */
+/** What cannot be opened whenever it is tried is a fault of whoever gave the URL. */
 export async function openStoreAt({ environment }: ProgramContext, url: string): Promise<Store> {
   const { openStore } = await import("../shared/store/open.ts");
   try {
     return await openStore(url, environment.clock);
   } catch (error) {
-    if (isRustreError(error, "EINVAL")) throw new UsageError(error.message, { cause: error });
-    throw error;
+    throw asUsageError(error);
   }
 }
 
@@ -118,10 +118,6 @@ function formatSummary(summary: FsckSummary): string {
   const all = found + repaired + unrepaired;
   if (all + undecided === 0) return `${checked}, all is well`;
   return `${checked}, ${counted(all, "finding")}: ${ends.join(", ")}`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 // ── JSON ───────────────────────────────────────────────────────────────────────────────────────

@@ -29,7 +29,7 @@ export interface Surroundings {
   readonly defaultPath: string;
 }
 
-export const systemSurroundings: Surroundings = {
+const systemSurroundings: Surroundings = {
   variable: (name) => Deno.env.get(name),
   defaultPath: defaultConfigPath,
 };

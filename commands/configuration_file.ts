@@ -4,6 +4,7 @@
 import type { Command } from "commander";
 import { parse, TomlError, type TomlTable, type TomlValue } from "smol-toml";
 import { UsageError } from "../shared/command_line.ts";
+import { otherThanFile } from "../shared/file_kind.ts";
 import { limits } from "../shared/limits.ts";
 import { platformReason } from "../shared/platform_errors.ts";
 import { nearest } from "./nearest.ts";
@@ -31,9 +32,11 @@ export async function readConfigurationFile(
     new UsageError(`Cannot read the configuration "${path}": ${reason}`);
   let bytes: Uint8Array;
   try {
+    const other = otherThanFile(await Deno.stat(path));
+    if (other !== undefined) throw refuse(`it is ${other}; name a file`);
     bytes = await readBounded(path);
   } catch (error) {
-    throw refuse(platformReason(error).reason);
+    throw error instanceof UsageError ? error : refuse(platformReason(error).reason);
   }
   if (bytes.length > limits.configurationBytesMax) {
     throw refuse(`it has more than ${limits.configurationBytesMax} bytes`);
@@ -47,7 +50,7 @@ export async function readConfigurationFile(
   return parseConfiguration(path, text, program);
 }
 
-/** Up to one byte more than it may have: it may be a pipe or a device without an end. */
+/** Up to one byte more than it may have: it may be a device without an end. */
 async function readBounded(path: string): Promise<Uint8Array> {
   using file = await Deno.open(path);
   const bytes = new Uint8Array(limits.configurationBytesMax + 1);

@@ -4,6 +4,7 @@
 import { Argument, Command } from "commander";
 import { targetIndexFlag } from "../client/cli/arguments.ts";
 import type { CommandContext } from "../shared/command_line.ts";
+import { parsePath } from "./globals.ts";
 import { roleSections, rootOf } from "./settings.ts";
 
 export function configCommand(context: CommandContext): Command {
@@ -21,7 +22,7 @@ export function configCommand(context: CommandContext): Command {
 export function completionCommand(): Command {
   return new Command("completion")
     .description("print a script that completes commands and flags in a shell")
-    .addArgument(new Argument("<shell>").choices(shells))
+    .addArgument(new Argument("<shell>", "whose script").choices(shells))
     .action(async (shell: Shell, _flags, command: Command) => {
       const { completionScript } = await import("./completion.ts");
       const { Output } = await import("../client/cli/output.ts");
@@ -37,7 +38,7 @@ export type Shell = (typeof shells)[number];
 export function installUnitsCommand(context: CommandContext): Command {
   return new Command("install-units")
     .description("write systemd units, and a sample configuration where there is none")
-    .option("--root <DIR>", "a tree to write them into, such as that of a package", "/")
+    .option("--root <DIR>", "a tree to write them into, such as that of a package", parsePath, "/")
     .option("--exec <PATH>", "the rustre that the units start", "/usr/local/bin/rustre")
     .action(async (flags, command: Command) => {
       const { installUnits } = await import("./install_units.ts");

@@ -11,6 +11,7 @@ import { adminStoreCommands } from "./admin.ts";
 import type { ProgramContext } from "./context.ts";
 import { applyConfiguration } from "./configuration.ts";
 import { addGlobalFlags } from "./globals.ts";
+import { addHelpCommands, isHelpCommand } from "./help.ts";
 import { completionCommand, configCommand, installUnitsCommand } from "./host_commands.ts";
 import { serverCommands } from "./servers.ts";
 import { defaultLogLevel, noteSettings, sectionOf, variableOf } from "./settings.ts";
@@ -35,6 +36,7 @@ export function buildProgram(context: ProgramContext): Command {
     .showHelpAfterError("(rustre --help lists the commands and the global flags)")
     .configureHelp({ optionDescription: describeOption })
     .hook("preAction", async (_program, command) => {
+      if (isHelpCommand(command)) return;
       await applyConfiguration(command);
       context.output = setUpLog(context, command);
     });
@@ -51,6 +53,7 @@ export function buildProgram(context: ProgramContext): Command {
   program.addCommand(admin);
   program.addCommand(configCommand(context));
   program.addCommand(completionCommand());
+  addHelpCommands(program);
   inheritSettings(program);
   addGlobalFlags(program);
   noteSettings(program);
@@ -58,10 +61,16 @@ export function buildProgram(context: ProgramContext): Command {
 }
 
 /** addCommand does not pass on what all commands are to do alike. */
-function inheritSettings(parent: Command): void {
+function inheritSettings(parent: Command, before = parent.name()): void {
   for (const command of parent.commands) {
     command.copyInheritedSettings(parent);
-    inheritSettings(command);
+    const path = `${before} ${command.name()}`;
+    command.showHelpAfterError(
+      command.commands.length > 0
+        ? `(${path} --help lists the commands)`
+        : `(${path} --help says more, rustre --help lists the global flags)`,
+    );
+    inheritSettings(command, path);
   }
 }
 

@@ -3,13 +3,13 @@
 import type { Address, Environment } from "../shared/environment.ts";
 import { type Advertise, advertiser } from "../shared/advertise.ts";
 import type { Globals } from "../shared/command_line.ts";
-import { UsageError } from "../shared/command_line.ts";
-import { withDeadline } from "../shared/deadline.ts";
-import { type ErrorCode, isRustreError, RustreError } from "../shared/errors.ts";
+import { fired, withDeadline } from "../shared/deadline.ts";
+import { isRustreError, RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { loggerOf } from "../shared/logging.ts";
 import { externalAddresses, localAddressTowards, systemHostName } from "../shared/platform.ts";
 import { version } from "../shared/version.ts";
+import { asUsageError } from "./configuration_errors.ts";
 import type { ProgramContext } from "./context.ts";
 import { notifyServiceManager } from "./service_manager.ts";
 
@@ -61,21 +61,6 @@ export interface StartedServer {
   close(): Promise<void>;
 }
 
-/** Errors that say that the configuration is wrong; the same start will fail again. */
-const configurationErrors: readonly ErrorCode[] = [
-  "EINVAL",
-  "EACCES",
-  "ENOENT",
-  "ENOTDIR",
-  "EISDIR",
-  "ENOTEMPTY",
-  "WRONG_CLUSTER",
-  "WRONG_TARGET",
-  "WRONG_ROLE",
-  "WRONG_VERSION",
-  "STORE_FORMAT",
-];
-
 /** Starts, serves until the signal fires, and stops. A signal during the start is a clean stop. */
 export async function runServer(
   context: ProgramContext,
@@ -88,10 +73,7 @@ export async function runServer(
     server = await start();
   } catch (error) {
     if (context.signal.aborted) return;
-    if (isRustreError(error, ...configurationErrors)) {
-      throw new UsageError(error.message, { cause: error });
-    }
-    throw error;
+    throw asUsageError(error);
   }
   try {
     await Promise.race([sayReady(context, server.ready), server.failed ?? never]);
@@ -144,11 +126,4 @@ export function unlessStopped<T>(promise: Promise<T>, signal: AbortSignal): Prom
     throw new RustreError("INTERRUPTED", "Interrupted");
   });
   return Promise.race([promise, stopped]);
-}
-
-function fired(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -1,7 +1,8 @@
 // `rustre mgs`, `mds` and `oss`: one role in a process of its own.
 
 import { Command, InvalidArgumentError, Option } from "commander";
-import { parseAddress, parseHostAndPort } from "../shared/address.ts";
+import { targetIndexFlag, wholeNumber } from "../client/cli/arguments.ts";
+import { parseAddress, parseAdvertised } from "../shared/address.ts";
 import { UsageError } from "../shared/command_line.ts";
 import { type Address, randomHex } from "../shared/environment.ts";
 import { limits } from "../shared/limits.ts";
@@ -38,7 +39,7 @@ export function listenOption(defaultText: string): Option {
 
 export function advertiseOption(): Option {
   return new Option("--advertise <HOST[:PORT]>", "address that others reach this server at")
-    .argParser(parsed(parseHostAndPort));
+    .argParser(parsed(parseAdvertised));
 }
 
 const storeText = "where the state is: sqlite:PATH, fdb:CLUSTER_FILE, or memory: to forget it";
@@ -54,18 +55,12 @@ export function parseStoreUrl(text: string): string {
   throw new InvalidArgumentError(`It must be ${storeUrlForms}.`);
 }
 
-export function workersOption(): Option {
+function workersOption(): Option {
   return new Option(
     "--workers <COUNT>",
     `threads that serve (default: one for each core, at most ${limits.workersDefaultMax})`,
   )
-    .argParser(parseWorkers);
-}
-
-function parseWorkers(text: string): number {
-  const count = Number(text);
-  if (/^[0-9]+$/.test(text) && count >= 1 && count <= limits.workersMax) return count;
-  throw new InvalidArgumentError(`It must be a number from 1 to ${limits.workersMax}.`);
+    .argParser((text) => wholeNumber(text, { min: 1, max: limits.workersMax }));
 }
 
 function mgsCommand(context: ProgramContext): Command {
@@ -118,7 +113,7 @@ function ossCommand(context: ProgramContext): Command {
     .addOption(listenOption("0.0.0.0:9402"))
     .addOption(
       new Option("-i, --index <INDEX>", "of the OST, its own in the cluster")
-        .argParser(parseIndex).default(0),
+        .argParser(targetIndexFlag).default(0),
     )
     .requiredOption("-d, --dir <DIR>", "directory of the OST", parsePath)
     .addOption(advertiseOption())
@@ -149,10 +144,4 @@ function run(context: ProgramContext, workers: number, options: RoleOptions): Pr
 
 function defaultWorkers(): number {
   return Math.min(navigator.hardwareConcurrency, limits.workersDefaultMax);
-}
-
-function parseIndex(text: string): number {
-  const index = Number(text);
-  if (/^[0-9]+$/.test(text) && index <= limits.targetIndexMax) return index;
-  throw new InvalidArgumentError(`It must be a number from 0 to ${limits.targetIndexMax}.`);
 }

@@ -62,8 +62,11 @@ export function globalSettings(program: Command): Setting[] {
 /** The flags of a server alone; the others have none that a configuration should decide. */
 export function ownSettings(program: Command, section: RoleSection): Setting[] {
   const isGlobal = ({ long }: Option) => program.options.some((other) => other.long === long);
-  const command = section === "client" ? undefined : commandOf(program, section);
-  return (command?.options ?? [])
+  // Of the clients there is no one command, and no flag of theirs is a setting.
+  if (section === "client") return [];
+  const command = program.commands.find((each) => each.name() === section);
+  assert(command, `there is no command ${section}`);
+  return command.options
     .filter((option) => !isGlobal(option))
     .map((option) => settingOf(option, false));
 }
@@ -72,14 +75,6 @@ export function ownSettings(program: Command, section: RoleSection): Setting[] {
 export function settingsOf(program: Command, section: string): Setting[] {
   const role = roleSections.find((each) => each === section);
   return [...(role ? ownSettings(program, role) : []), ...globalSettings(program)];
-}
-
-/** The command whose flags a section is about; of that of the clients the program itself. */
-export function commandOf(program: Command, section: RoleSection): Command {
-  if (section === "client") return program;
-  const command = program.commands.find((each) => each.name() === section);
-  assert(command, `there is no command ${section}`);
-  return command;
 }
 
 /**

@@ -1,6 +1,7 @@
 // `rustre up`: a whole cluster in one process, with its state under one directory.
 
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
+import { wholeNumber } from "../client/cli/arguments.ts";
 import { formatAddress, isWildcard } from "../shared/address.ts";
 import type { Address } from "../shared/environment.ts";
 import { loggerOf } from "../shared/logging.ts";
@@ -29,20 +30,18 @@ interface UpFlags {
 export function upCommand(context: ProgramContext): Command {
   return new Command("up")
     .description("run a whole cluster in this process: mgs, mds and OSTs")
-    .requiredOption("--dir <DIR>", "where its state is", parsePath)
-    .option("--osts <COUNT>", "number of OSTs (default: those in DIR, at first 4)", parseCount)
+    .requiredOption("-d, --dir <DIR>", "where its state is", parsePath)
+    .option(
+      "--osts <COUNT>",
+      "number of OSTs (default: those in DIR, at first 4)",
+      (text) => wholeNumber(text, osts),
+    )
     .addOption(listenOption("127.0.0.1:9400"))
     .option("--store <URL>", "where the metadata is (default: sqlite:DIR/meta.db)", parseStoreUrl)
     .addOption(advertiseOption())
     .action((flags: UpFlags, command: Command) =>
       runServer(context, () => startCluster(context, flags, command))
     );
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (/^[0-9]+$/.test(text) && count >= osts.min && count <= osts.max) return count;
-  throw new InvalidArgumentError(`It must be a number from ${osts.min} to ${osts.max}.`);
 }
 
 async function startCluster(

@@ -1,6 +1,7 @@
 // The script of every worker: a thread that serves one role beside others that do the same. Its
 // first message says which; run_workers.ts sends it.
 
+import { fired } from "../shared/deadline.ts";
 import { isRustreError, messageOf } from "../shared/errors.ts";
 import { configureLog, type LogFormat, loggerOf, type LogLevelName } from "../shared/logging.ts";
 import { systemEnvironment } from "../shared/platform.ts";
@@ -66,13 +67,6 @@ async function start(role: RoleOptions, self: WorkerSelf): Promise<StartedServer
     end(stop.signal.aborted ? { type: "stopped" } : { type: "failed", code, reason });
     return undefined;
   }
-}
-
-function fired(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 /** Says why, and ends this thread: the platform closes all that it has open. */

@@ -1,7 +1,7 @@
 // Carries out what operations leave behind: ends the sessions of silent clients, cuts the objects of
-// files that were truncated or not committed to their end, destroys the objects of removed ones. One mds does it at a time, under a lease;
-// all it does may be done twice. What belongs to an OST that is down waits for it, and no kind of
-// work waits for another.
+// files that were truncated or not committed to their end, destroys the objects of removed ones. One
+// mds does it at a time, under a lease; all it does may be done twice. What belongs to an OST that is
+// down waits for it, and no kind of work waits for another.
 
 import type { ClusterMap } from "../shared/model.ts";
 import { endpointOfTarget, isUp } from "../shared/cluster_map.ts";

@@ -31,10 +31,12 @@ export function chooseLayout(
   checkWish(targets, wish);
   const up = targets.filter((target) => target.state === "up");
   if (up.length < wish.replicas || up.length === 0) {
+    const need = wish.replicas > 1
+      ? `${wish.replicas} replicas need as many OSTs`
+      : "a file needs an OST";
     throw new RustreError(
       "NOT_ENOUGH_TARGETS",
-      `${Math.max(wish.replicas, 1)} replicas need as many OSTs, and ${up.length} of ` +
-        `${targets.length} are up`,
+      `${need}, and ${up.length} of ${targets.length} are up; start more of them`,
     );
   }
   const usable = withoutFull(up, wish.replicas);

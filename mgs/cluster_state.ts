@@ -22,14 +22,6 @@ export interface ClusterState {
   readonly usages: ReadonlyMap<number, Usage>;
 }
 
-export const emptyState: ClusterState = {
-  epoch: 0,
-  mgs: new Map(),
-  mds: new Map(),
-  targets: new Map(),
-  usages: new Map(),
-};
-
 /** A node as it was when it was probed. */
 export interface ProbedNode {
   readonly role: ServerRole;

@@ -173,8 +173,8 @@ export class Prober implements AsyncDisposable {
 
   /**
    * Shows every mds the newest epoch now, not with the next round: it places new files, and is to
-   * know an OST that comes or goes as soon as the cluster does. Waits for none, and one that does not hear it is
-   * noticed by the rounds.
+   * know an OST that comes or goes as soon as the cluster does. Waits for none, and one that does not
+   * hear it is noticed by the rounds.
    */
   async announce(): Promise<void> {
     try {

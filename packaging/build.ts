@@ -112,7 +112,7 @@ export async function runTask(task: () => Promise<void>): Promise<void> {
       error instanceof NoBaseRuntime;
     if (!isExpected) throw error;
     console.error(error.message);
-    Deno.exit(1);
+    Deno.exit(error instanceof UsageError ? 2 : 1);
   }
 }
 

@@ -12,10 +12,22 @@ const ipv6Pattern = /^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?$/;
 export function parseAddress(text: string, options: { anyPort?: boolean } = {}): Address {
   const { host, port } = parseHostAndPort(text);
   if (port === undefined) throw notAnAddress(text, "it has no port; write HOST:PORT");
-  if (port === 0 && !options.anyPort) {
-    throw notAnAddress(text, "port 0 is not a port to connect to");
-  }
+  if (!options.anyPort) requireRealPort(text, port);
   return { host, port };
+}
+
+function requireRealPort(text: string, port: number | undefined): void {
+  if (port === 0) throw notAnAddress(text, "port 0 is not a port to connect to");
+}
+
+/** `HOST[:PORT]` that others are to connect to. Throws EINVAL. */
+export function parseAdvertised(text: string): { host: string; port: number | undefined } {
+  const advertised = parseHostAndPort(text);
+  requireRealPort(text, advertised.port);
+  if (isWildcard(advertised.host)) {
+    throw notAnAddress(text, "others cannot connect to it; name one address of this host");
+  }
+  return advertised;
 }
 
 /** `HOST:PORT[,HOST:PORT...]`, each one once. Throws EINVAL. */

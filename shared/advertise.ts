@@ -7,9 +7,6 @@ import { messageOf, RustreError } from "./errors.ts";
 /** Given the bound address and the addresses of the mgs, the address to publish. */
 export type Advertise = (listening: Address, mgs: readonly Address[]) => Promise<Address>;
 
-/** Publishes the address listened on. */
-export const advertiseListening: Advertise = (listening) => Promise.resolve(listening);
-
 /** What has to be known of the machine; platform.ts has the real one. */
 export interface HostAddresses {
   /** The machine's own address on the way to `address`; rejects where that does not answer. */

@@ -10,8 +10,8 @@ const lengthMin = 16 * 1024;
 
 /**
  * Keeps buffers by size class, the powers of two, each at the start of a page where the platform can
- * say: a disk takes no others without a copy. Large ones are of large pages. What is taken is not bounded here: whoever takes
- * bounds that.
+ * say: a disk takes no others without a copy. Large ones are of large pages. What is taken is not
+ * bounded here: whoever takes bounds that.
  */
 export class BufferPool {
   readonly #idle = new Map<number, Uint8Array<ArrayBuffer>[]>();

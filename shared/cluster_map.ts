@@ -248,7 +248,9 @@ export class ClusterMapCache implements AsyncDisposable {
   }
 
   #noteSilence(failures: readonly string[]): RustreError {
-    const error = new RustreError("UNREACHABLE", `Cannot reach an mgs: ${failures.join("; ")}`);
+    const tried = failures.join("; ");
+    const remedy = "start one there, or give the address of another";
+    const error = new RustreError("UNREACHABLE", `Cannot reach an mgs: ${tried}; ${remedy}`);
     if (this.#mgsAnswers) this.#logNews("warn", "No mgs answers, trying on", { tried: failures });
     this.#mgsAnswers = false;
     return error;

@@ -52,3 +52,11 @@ export async function pause(clock: Clock, delayMs: number, signal?: AbortSignal)
   const sleeping = sleep(clock, delayMs, signal);
   await (signal ? withSignal(sleeping, signal) : sleeping);
 }
+
+/** Resolves when the signal fires. */
+export function fired(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

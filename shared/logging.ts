@@ -2,6 +2,7 @@
 // error and in a file for each role. The message of a record is fixed text; what varies goes into
 // its fields: log.warn("Cannot reach any mgs", { tried }).
 
+import { existsSync } from "node:fs";
 import {
   configureSync,
   getLogger,
@@ -9,9 +10,10 @@ import {
   type LogLevel,
   type LogRecord,
 } from "@logtape/logtape";
-import { isRustreError, RustreError } from "./errors.ts";
+import { isRustreError, meaningOf, RustreError } from "./errors.ts";
+import { otherThanFile } from "./file_kind.ts";
 import { LineWriter } from "./line_writer.ts";
-import { platformReason } from "./platform_errors.ts";
+import { platformCode, platformReason } from "./platform_errors.ts";
 
 export type { Logger } from "@logtape/logtape";
 
@@ -110,7 +112,9 @@ function openFiles(options: LogOptions): Map<string, LogFile> {
       Deno.mkdirSync(options.directory, { recursive: true });
       files.set(role, new LogFile(path));
     } catch (error) {
-      const { reason } = platformReason(error);
+      // Of the directory: a file has its name.
+      const isFile = platformCode(error) === "EEXIST";
+      const reason = isFile ? meaningOf("ENOTDIR") : platformReason(error).reason;
       throw new RustreError("EINVAL", `Cannot log to "${path}": ${reason}`, { cause: error });
     }
   }
@@ -147,6 +151,10 @@ class LogFile {
 }
 
 function openToAppend(path: string): Deno.FsFile {
+  const other = existsSync(path) ? otherThanFile(Deno.statSync(path)) : undefined;
+  if (other !== undefined) {
+    throw new RustreError("EINVAL", `it is ${other}; name another directory`);
+  }
   return Deno.openSync(path, { append: true, create: true });
 }
 

@@ -32,7 +32,7 @@ export const epochSchema = countSchema;
 /** Permission bits with setuid, setgid and sticky. */
 export const modeSchema = integer(0, 0o7777);
 export const idSchema = v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/));
-export const portSchema = integer(0, 65535);
+const portSchema = integer(0, 65535);
 
 export const addressSchema = v.object({
   host: v.pipe(v.string(), v.minLength(1), v.maxLength(255)),
@@ -137,8 +137,7 @@ export type Usage = v.InferOutput<typeof usageSchema>;
 
 // ── cluster map ────────────────────────────────────────────────────────────────────────────────
 
-export const serverStateSchema = v.picklist(["up", "down"]);
-export type ServerState = v.InferOutput<typeof serverStateSchema>;
+const serverStateSchema = v.picklist(["up", "down"]);
 
 /** What every server says of itself, and the mgs keeps. */
 const serverFields = {

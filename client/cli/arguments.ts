@@ -30,10 +30,11 @@ export function bytesFlag(text: string): number {
 
 export function stripeBytesFlag(text: string): number {
   const { stripeBytesMin, stripeBytesMax } = limits;
-  const bytes = parseBytes(text);
-  if (bytes !== undefined && bytes >= stripeBytesMin && bytes <= stripeBytesMax) return bytes;
+  const bytes = parseBytes(text) ?? 0;
+  const isInside = bytes >= stripeBytesMin && bytes <= stripeBytesMax;
+  if (isInside && bytes % stripeBytesMin === 0) return bytes;
   const [min, max] = [stripeBytesMin, stripeBytesMax].map(formatExactBytes);
-  throw new InvalidArgumentError(`It must be a size from ${min} to ${max}.`);
+  throw new InvalidArgumentError(`It must be a multiple of ${min}, up to ${max}.`);
 }
 
 export function stripeCountFlag(text: string): number {
@@ -41,14 +42,21 @@ export function stripeCountFlag(text: string): number {
 }
 
 export function replicasFlag(text: string): number {
-  return wholeNumber(text, { min: 1, max: limits.replicasMax, more: "" });
+  return wholeNumber(text, { min: 1, max: limits.replicasMax });
 }
 
 export function targetIndexFlag(text: string): number {
-  return wholeNumber(text, { min: 0, max: limits.targetIndexMax, more: "" });
+  return wholeNumber(text, { min: 0, max: limits.targetIndexMax });
 }
 
-function wholeNumber(text: string, { min, max, more }: { min: number; max: number; more: string }) {
+export interface NumberBounds {
+  readonly min: number;
+  readonly max: number;
+  /** What else is to be said where it is none. */
+  readonly more?: string;
+}
+
+export function wholeNumber(text: string, { min, max, more = "" }: NumberBounds): number {
   const value = Number(text);
   if (/^[0-9]+$/.test(text) && value >= min && value <= max) return value;
   throw new InvalidArgumentError(`It must be a number from ${min} to ${max}${more}.`);

@@ -1,5 +1,5 @@
-// The commands of `rustre client` and `rustre admin` with their operands and flags. What a command does is loaded when
-// it runs.
+// The commands of `rustre client`, and those of `rustre admin` that are clients too, with their
+// operands and flags. What a command does is loaded when it runs.
 
 import { Command } from "commander";
 import type { CommandContext } from "../../shared/command_line.ts";
@@ -103,7 +103,10 @@ function readCommands(context: CommandContext): Command[] {
       .usage("PATH... [-name GLOB] [-type f|d|l] [-size [+-]SIZE]")
       .addHelpText(
         "after",
-        "\n-size: files of more (+), less (-) or exactly so many bytes, as +64K",
+        "\nConditions:\n" +
+          "  -name GLOB         names that the pattern fits, as '*.md'\n" +
+          "  -type f|d|l        files, directories or symbolic links\n" +
+          "  -size [+-]SIZE     files of more (+), less (-) or exactly so many bytes, as +64K",
       )
       .allowUnknownOption()
       .action(runs(context, async () => (await import("./find.ts")).find)),

@@ -3,7 +3,7 @@
 
 import { sameAddress } from "../../shared/address.ts";
 import { UsageError } from "../../shared/command_line.ts";
-import { RustreError } from "../../shared/errors.ts";
+import { isRustreError, meaningOf, RustreError } from "../../shared/errors.ts";
 import type { LayoutWish } from "../../shared/model.ts";
 import {
   type Destination,
@@ -163,13 +163,15 @@ async function copyEach(
     signal,
     recursive: flags.recursive,
     replace: flags.force,
-    onFailure: session.failed,
+    onFailure: (error: unknown) => session.failed(withRemedy(error, flags)),
     onProgress: progress.update,
   };
   const startMs = environment.clock.monotonicMs();
   const totals = { files: 0, directories: 0, symlinks: 0, bytes: 0 };
   await session.each(sources, async (source) => {
-    const summary = await copy(source, options);
+    const summary = await copy(source, options).catch((error) => {
+      throw withRemedy(error, flags);
+    });
     totals.files += summary.files;
     totals.directories += summary.directories;
     totals.symlinks += summary.symlinks;
@@ -177,6 +179,12 @@ async function copyEach(
     progress.next();
   });
   return { ...totals, seconds: (environment.clock.monotonicMs() - startMs) / 1000 };
+}
+
+function withRemedy(error: unknown, { force }: CopyFlags): unknown {
+  if (force || !isRustreError(error, "EEXIST")) return error;
+  if (!error.message.endsWith(`: ${meaningOf("EEXIST")}`)) return error;
+  return new RustreError("EEXIST", `${error.message}; -f replaces files`, { cause: error });
 }
 
 async function reportTotals({ json, output }: ClientSession, totals: Totals): Promise<void> {

@@ -80,6 +80,11 @@ export function milliseconds(timeNs: bigint): number {
   return Number(timeNs) / 1e6;
 }
 
+/** "1 object", "2 objects" */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 export function replicasOf(layout: Layout): number {
   return layout.targets[0]?.length ?? 0;
 }
@@ -91,7 +96,7 @@ export function formatStripes({ layout }: Attributes): string {
 
 // ── JSON ───────────────────────────────────────────────────────────────────────────────────────
 
-export function describeLayout(layout: Layout) {
+function describeLayout(layout: Layout) {
   return {
     stripeCount: layout.targets.length,
     stripeBytes: layout.stripeBytes,

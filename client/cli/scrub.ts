@@ -3,7 +3,7 @@
 import { unreachable } from "../../shared/assert.ts";
 import { RustreError } from "../../shared/errors.ts";
 import type { ScrubFinding, ScrubSummary } from "../mod.ts";
-import { formatBytes } from "./format.ts";
+import { counted, formatBytes } from "./format.ts";
 import { Progress } from "./progress.ts";
 import type { ClientSession, Job } from "./session.ts";
 
@@ -92,10 +92,6 @@ function formatSummary({ objects, bytes, findings }: ScrubSummary): string {
     ...(gone > 0 ? [`${gone} of files that are gone`] : []),
   ];
   return `${checked}, ${counted(all, "damaged range")}: ${ends.join(", ")}`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 // ── JSON ───────────────────────────────────────────────────────────────────────────────────────

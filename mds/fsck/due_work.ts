@@ -4,9 +4,10 @@
 import { targetsOfLayout } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Layout } from "../../shared/model.ts";
+import { equalBytes } from "../../shared/store/key_range.ts";
 import { type KeyRange, type KeyValue, prefixRange } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
-import { type CheckContext, inodeIn, pause, sameBytes, valuesOf } from "./reading.ts";
+import { type CheckContext, inodeIn, pause, valuesOf } from "./reading.ts";
 import type { Targets } from "./targets.ts";
 import type { DueWork } from "./work_under_way.ts";
 
@@ -96,7 +97,7 @@ class Waiting {
     for (const [clientId, before] of this.#sessions) {
       const [value] = await valuesOf(this.#context, [schema.session(clientId)]);
       // A client that lives renews it, whatever the time is where it is written.
-      if (!sameBytes(value, before)) this.#sessions.delete(clientId);
+      if (!equalBytes(value, before)) this.#sessions.delete(clientId);
     }
     for (const [target, first] of this.#garbage) {
       const now = await this.#firstGarbage(target);
@@ -105,7 +106,7 @@ class Waiting {
     for (const [ino, inode] of this.#cuts) {
       const keys = [schema.truncation(ino), schema.inode(ino)];
       const [cut, inodeNow] = await valuesOf(this.#context, keys);
-      const same = sameBytes(cut, this.#cutRecords.get(ino)) && sameBytes(inodeNow, inode);
+      const same = equalBytes(cut, this.#cutRecords.get(ino)) && equalBytes(inodeNow, inode);
       const layout = inodeIn(inodeNow)?.layout;
       const mayBeCut = !layout || (await this.#wereUp(layout) && !(await this.#isWritten(ino)));
       if (!same || !mayBeCut) this.#cuts.delete(ino);

@@ -5,7 +5,7 @@ import { isRustreError, messageOf } from "../../shared/errors.ts";
 import type { ObjectId } from "../../shared/model.ts";
 
 /** The invariants of docs/architecture.md, by how they can be broken. */
-export const findingKinds = [
+const findingKinds = [
   // A record by itself.
   "unreadable-record",
   "unknown-record",

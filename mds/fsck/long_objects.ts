@@ -4,9 +4,10 @@
 import { parseObjectId } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import type { ObjectId } from "../../shared/model.ts";
+import { equalBytes } from "../../shared/store/key_range.ts";
 import type { ReadTransaction } from "../../shared/store/store.ts";
 import { readOnly } from "../../shared/store/transact.ts";
-import { type CheckContext, inodeIn, pause, sameBytes } from "./reading.ts";
+import { type CheckContext, inodeIn, pause } from "./reading.ts";
 import { addCut } from "./repairs.ts";
 import { inodeProblem, longestBytes } from "./rules.ts";
 import type { Targets } from "./targets.ts";
@@ -54,7 +55,7 @@ export async function checkLongObjects(
 async function stillResting(context: CheckContext, long: readonly Long[]): Promise<Long[]> {
   const now = await restingNow(context, long.map(({ object }) => object));
   const byObject = new Map(now.map((each) => [each.object, each.value]));
-  return long.filter(({ object, value }) => sameBytes(byObject.get(object), value));
+  return long.filter(({ object, value }) => equalBytes(byObject.get(object), value));
 }
 
 /** Those whose file nobody writes, and that nobody is to cut, all at one moment. */

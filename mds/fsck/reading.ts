@@ -13,6 +13,7 @@ import {
   type KeyValue,
   type ReadTransaction,
 } from "../../shared/store/store.ts";
+import { equalBytes } from "../../shared/store/key_range.ts";
 import type { Lease } from "../../shared/store/lease.ts";
 import { readOnly, type TransactionContext } from "../../shared/store/transact.ts";
 import type { Schema } from "../schema.ts";
@@ -39,7 +40,7 @@ export interface CheckContext extends TransactionContext {
   readonly pageEntries: number;
 }
 
-export function checkSignal({ signal }: CheckContext): void {
+function checkSignal({ signal }: CheckContext): void {
   if (signal?.aborted) throw interrupted(signal);
 }
 
@@ -125,11 +126,6 @@ export function parseIno(digits: string): number | undefined {
   return ino >= 1 && ino <= limits.inodeMax ? ino : undefined;
 }
 
-export function sameBytes(left: Uint8Array | undefined, right: Uint8Array | undefined): boolean {
-  if (!left || !right) return left === right;
-  return left.length === right.length && left.every((byte, index) => byte === right[index]);
-}
-
 // ── counting ───────────────────────────────────────────────────────────────────────────────────
 
 export interface CountedRange {
@@ -201,7 +197,7 @@ async function countTwice(
   const [after] = await valuesOf(context, [witness]);
   const isSame = first.sha256 === second.sha256;
   const isWitnessed = range.witness === undefined ||
-    (sameBytes(before, between) && sameBytes(between, after));
+    (equalBytes(before, between) && equalBytes(between, after));
   if (!isSame || !isWitnessed) return "undecided";
   return { counter: counterIn(counter), counted: first.counted };
 }

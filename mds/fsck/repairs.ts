@@ -5,6 +5,7 @@ import { nowNs } from "../../shared/environment.ts";
 import { RustreError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { rootInode } from "../../shared/model.ts";
+import { equalBytes } from "../../shared/store/key_range.ts";
 import type { Key, ReadTransaction, Transaction } from "../../shared/store/store.ts";
 import { transact } from "../../shared/store/transact.ts";
 import {
@@ -18,18 +19,11 @@ import {
   type Inode,
   present,
 } from "../values.ts";
-import {
-  type CheckContext,
-  counterIn,
-  decodeCount,
-  inodeIn,
-  sameBytes,
-  tryDecode,
-} from "./reading.ts";
+import { type CheckContext, counterIn, decodeCount, inodeIn, tryDecode } from "./reading.ts";
 import type { Entry } from "./rules.ts";
 
 /** Where inodes go that no name leads to. */
-export const lostAndFound = "lost+found";
+const lostAndFound = "lost+found";
 
 /** Of a record as it was when it was found to be wrong. */
 export interface Evidence {
@@ -62,7 +56,7 @@ async function holds(
     transaction.get(schema.inode(ino)),
     ...entries.map(({ parent, name }) => transaction.get(schema.child(parent, name))),
   ]);
-  return sameBytes(now, value) && names.every((each) => entryIno(each) === ino);
+  return equalBytes(now, value) && names.every((each) => entryIno(each) === ino);
 }
 
 function entryIno(value: Uint8Array | undefined): number | undefined {
@@ -353,7 +347,7 @@ export function addCut(context: CheckContext, { ino, value }: Evidence): Promise
       transaction.get(schema.truncation(ino)),
       transaction.getRange(schema.writers(ino), { limit: 1 }),
     ]);
-    if (cut || writers.length > 0 || !sameBytes(now, value)) return false;
+    if (cut || writers.length > 0 || !equalBytes(now, value)) return false;
     transaction.set(schema.truncation(ino), encodeNumber(endUnknown));
     return true;
   });

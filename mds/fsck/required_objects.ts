@@ -3,9 +3,10 @@
 import { targetsOfLayout } from "../../shared/layout.ts";
 import { limits } from "../../shared/limits.ts";
 import { RustreError } from "../../shared/errors.ts";
+import { equalBytes } from "../../shared/store/key_range.ts";
 import type { Inode } from "../values.ts";
 import type { Repair } from "./findings.ts";
-import { type CheckContext, inodeIn, pause, sameBytes, valuesOf } from "./reading.ts";
+import { type CheckContext, inodeIn, pause, valuesOf } from "./reading.ts";
 import { inodeProblem, type RequiredObject, requiredObject, requiredObjects } from "./rules.ts";
 import type { Targets } from "./targets.ts";
 
@@ -99,7 +100,7 @@ export class RequiredObjects {
         const keys = stillMissing.map(({ ino }) => this.#context.schema.inode(ino));
         const values = await valuesOf(this.#context, keys);
         for (const [index, each] of stillMissing.entries()) {
-          if (sameBytes(values[index], each.value)) await this.#addMissing(each);
+          if (equalBytes(values[index], each.value)) await this.#addMissing(each);
           else changed.push(each);
         }
       }

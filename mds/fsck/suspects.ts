@@ -3,6 +3,7 @@
 
 import { limits } from "../../shared/limits.ts";
 import { rootInode } from "../../shared/model.ts";
+import { equalBytes } from "../../shared/store/key_range.ts";
 import { readOnly } from "../../shared/store/transact.ts";
 import { decodeInode, type Inode } from "../values.ts";
 import type { Repair } from "./findings.ts";
@@ -15,7 +16,6 @@ import {
   inodeIn,
   pagesOf,
   pause,
-  sameBytes,
   tryDecode,
   valuesOf,
 } from "./reading.ts";
@@ -117,7 +117,7 @@ class SuspectCheck {
     if ("problem" in decoded) return true;
     const inode = decoded.content;
     const problem = linksProblem(inode, names.length);
-    if (problem && !sameBytes(value, before)) return false;
+    if (problem && !equalBytes(value, before)) return false;
     const evidence = { ino, value };
     for (const name of names) await this.#addEntryProblem(evidence, inode, name, names);
     if (problem) {

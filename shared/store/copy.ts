@@ -8,6 +8,7 @@ import { interrupted, pause } from "../deadline.ts";
 import { type Environment, randomHex } from "../environment.ts";
 import { RustreError } from "../errors.ts";
 import { limits } from "../limits.ts";
+import { equalRows } from "./key_range.ts";
 import {
   type CopyMark,
   copyMarkKey,
@@ -94,7 +95,7 @@ class StoreCopy {
     // A server that runs takes within this time what another one gave back just before.
     const watchedMs = startedMs + 2 * limits.leaseWatchMs - clock.monotonicMs();
     await pause(clock, Math.max(0, watchedMs), this.#options.signal);
-    if (!digest || !sameRows(leases, await this.#readLeases())) throw this.#changed();
+    if (!digest || !equalRows(leases, await this.#readLeases())) throw this.#changed();
     await this.#end();
     return { clusterId, ...digest, resumedAtPairs: begun.pairs };
   }
@@ -118,7 +119,7 @@ class StoreCopy {
     const endMs = clock.monotonicMs() + limits.leaseMs + limits.leaseRenewMs;
     while (clock.monotonicMs() < endMs) {
       await pause(clock, limits.leaseRenewMs / 2, signal);
-      if (sameRows(leases, await this.#readLeases())) continue;
+      if (equalRows(leases, await this.#readLeases())) continue;
       throw new RustreError(
         "EBUSY",
         `Cannot copy the store "${from.url}": a server uses it; stop every mgs and mds first`,
@@ -329,11 +330,4 @@ function packed(page: readonly KeyValue[]): Uint8Array {
     offset += 8 + key.length + value.length;
   }
   return bytes;
-}
-
-function sameRows(left: readonly KeyValue[], right: readonly KeyValue[]): boolean {
-  const textOf = (rows: readonly KeyValue[]) => {
-    return rows.map(({ key, value }) => `${key}=${value.join(",")}`).join("\n");
-  };
-  return textOf(left) === textOf(right);
 }

@@ -2,8 +2,9 @@
 // store of its kind is opened, so that nothing else needs it.
 
 import type { Buffer } from "node:buffer";
-import * as fs from "node:fs";
-import { messageOf, RustreError } from "../errors.ts";
+import { isRustreError, messageOf, RustreError } from "../errors.ts";
+import { otherThanFile } from "../file_kind.ts";
+import { platformReason } from "../platform_errors.ts";
 import { numberOf } from "./foundationdb_errors.ts";
 
 /** A key in the database by its place: `offset` keys after the last one below `key`, or up to it. */
@@ -60,17 +61,23 @@ interface ClientLibrary {
 /** The newest that the package knows, of FoundationDB 7.2; later 7.x have it too. */
 const apiVersion = 720;
 
-/** Rejects with ENOENT, EISDIR, EACCES, EIO or EINVAL for what is no cluster file. */
+/** Rejects for what is no cluster file, with the reason why it cannot be read, or EINVAL. */
 export async function checkClusterFile(url: string, path: string): Promise<void> {
   let text: string;
   try {
-    text = await fs.promises.readFile(path, "utf8");
+    const other = otherThanFile(await Deno.stat(path));
+    if (other === "a pipe" || other === "a socket") {
+      throw new RustreError("EINVAL", `it is ${other}`);
+    }
+    text = await Deno.readTextFile(path);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const known = ({ EACCES: "EACCES", EISDIR: "EISDIR", ENOENT: "ENOENT" } as const)[code ?? ""];
+    const { code, reason } = isRustreError(error)
+      ? { code: error.code, reason: error.message }
+      : platformReason(error);
     throw new RustreError(
-      known ?? "EIO",
-      `Cannot open the store "${url}": the cluster file cannot be read: ${messageOf(error)}`,
+      code,
+      `Cannot open the store "${url}": the cluster file cannot be read: ${reason}`,
+      { cause: error },
     );
   }
   const lines = text.split("\n").map((line) => line.trim());

@@ -269,8 +269,12 @@ function checkPlace(path: string): void {
     );
   }
   const exists = existsSync(path);
-  if (exists && statSync(path).isDirectory()) {
+  const info = exists ? statSync(path) : undefined;
+  if (info?.isDirectory()) {
     throw new RustreError("EISDIR", `Cannot open the store "${path}": it is a directory`);
+  }
+  if (info?.isFile() === false) {
+    throw new RustreError("EINVAL", `Cannot open the store "${path}": it is not a file`);
   }
   try {
     accessSync(exists ? path : directory, constants.R_OK | constants.W_OK);

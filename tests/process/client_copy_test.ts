@@ -116,7 +116,7 @@ Deno.test("put -r merges into directories that are there, and replaces files onl
   assert.ok(sub.mtimeMs >= mtimeMs, "and its times are its own");
   // And the same back.
   await shell("mkdir back; echo old > back/a; mkdir back/link");
-  await client.fails(1, /"back\/a": already exists/, "get", "-r", "/merge/.", "back");
+  await client.fails(1, /"back\/a": already exists; -f/, "get", "-r", "/merge/.", "back");
   assert.equal(await Deno.readTextFile(client.local("back/a")), "old\n");
   await client.fails(1, /"back\/link": is a directory/, "get", "-rf", "/merge/.", "back");
   await shell("rmdir back/link");
@@ -141,8 +141,8 @@ Deno.test("put and get go into directories, and to names", async () => {
   await client.ok("get", "/into/one", "/into/two", "into");
   await client.ok("get", "/into/one", "into/three");
   assert.deepEqual(localNames("into"), ["one", "three", "two"]);
-  await client.fails(1, /already exists/, "put", "one", "/into");
-  await client.fails(1, /already exists/, "get", "/into/one", "into");
+  await client.fails(1, /already exists; -f replaces files/, "put", "one", "/into");
+  await client.fails(1, /already exists; -f replaces files/, "get", "/into/one", "into");
   await client.fails(1, /not a directory/, "put", "one", "/into/none/");
   await client.fails(1, /no such file/, "put", "one", "/none/x");
   await client.fails(1, /no such/, "get", "/into/one", "none/x");

@@ -1,19 +1,11 @@
 // The command line itself: flags in every place, exit status, messages, logs, `up`.
 
 import assert from "node:assert/strict";
+import { inDirectory } from "../support/directory.ts";
 import { runRustre, startRustre } from "../support/processes.ts";
 import { describeVersion } from "../../commands/version.ts";
 import { version } from "../../shared/version.ts";
 import configuration from "../../deno.json" with { type: "json" };
-
-async function withDirectory(test: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "rustre-test-" });
-  try {
-    await test(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
 
 /** Nobody listens there. */
 const nowhere = "127.0.0.1:1";
@@ -23,11 +15,13 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
   { args: ["client"], message: /^Usage: rustre client/ },
   { args: ["bogus"], message: /^rustre: unknown command 'bogus'/ },
   { args: ["client", "bogus"], message: /^rustre: unknown command 'bogus'/ },
+  { args: ["help", "bogus"], message: /^rustre: unknown command 'bogus'/ },
+  { args: ["help", "client", "pu"], message: /^rustre: unknown command 'pu'\n.*put/ },
   { args: ["--bogus", "status"], message: /^rustre: unknown option '--bogus'/ },
   { args: ["status", "--bogus"], message: /^rustre: unknown option '--bogus'/ },
   { args: ["status", "extra"], message: /^rustre: too many arguments/ },
   { args: ["mgs"], message: /'--store <URL>' not specified/ },
-  { args: ["up"], message: /'--dir <DIR>' not specified/ },
+  { args: ["up"], message: /'-d, --dir <DIR>' not specified/ },
   { args: ["oss"], message: /'-d, --dir <DIR>' not specified/ },
   { args: ["-m", "host", "status"], message: /--mgs.*"host" as an address: it has no port/ },
   { args: ["status", "-m", "host:x"], message: /--mgs.*the port is not a number/ },
@@ -48,6 +42,7 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
   { args: ["mgs", "--store", "memory:", "-c", "a/b"], message: /--cluster-name.*letters, digits/ },
   { args: ["mgs", "--store", "memory:", "-l", "9400"], message: /--listen.*"9400"/ },
   { args: ["mgs", "--store", "memory:", "--advertise", "a:b"], message: /--advertise.*"a:b"/ },
+  { args: ["mgs", "--store", "memory:", "--advertise", "a:0"], message: /--advertise.*port 0/ },
   { args: ["mgs", "-l", "127.0.0.1:0", "--store", "bogus:x"], message: /^rustre: .*'bogus:x'/ },
   { args: ["mgs", "--store", "sqlite:/proc"], message: /store "\/proc": it is a directory\n$/ },
   { args: ["mgs", "--store", "sqlite:/none/x.db"], message: /"\/none" does not exist; make it/ },
@@ -70,6 +65,30 @@ const wrongUsage: { args: string[]; message: RegExp; env?: Record<string, string
     message: /"\/proc\/version": it is not a directory\n$/,
   },
   { args: ["status", "--log-dir", "/proc/none"], message: /^rustre: .*"\/proc\/none/ },
+  { args: ["status", "--log-dir", "/proc/version"], message: /version\/.*": not a directory\n$/ },
+  { args: ["client", "put"], message: /^rustre: missing .*\n\(rustre client put --help says more/ },
+  { args: ["client", "put", "README.md", "/x", "-R", "9"], message: /'9'.*number from 1 to 8/ },
+  {
+    args: ["client", "put", "README.md", "/x", "-S", "65537"],
+    message: /multiple of 64K, up to 6/,
+  },
+  { args: ["client", "put", "README.md"], message: /SRC and DST are needed\n$/ },
+  { args: ["client", "cat", "x"], message: /"x" as a remote path: it does not start with/ },
+  { args: ["client", "truncate", "/x", "-s", "1Q"], message: /'1Q' is invalid.*such as 10M/ },
+  { args: ["client", "setstripe", "/"], message: /at least one of -c, -S and -R is needed\n$/ },
+  { args: ["client", "find", "/", "-type", "z"], message: /"z" with -type: it must be f, d or l/ },
+  { args: ["client", "cp", "a", "/x"], message: /as HOST:PORT:\/path\n$/ },
+  { args: ["admin", "install-units", "--root", ""], message: /--root.*must be a path/ },
+  {
+    args: ["admin", "install-units", "--exec", "rel"],
+    message: /"rel".* must be an absolute path/,
+  },
+  { args: ["admin", "fsck"], message: /'--store <URL>' not specified/ },
+  { args: ["admin", "fsck", "--store", "sqlite:/none"], message: /"sqlite:\/none": there is no/ },
+  { args: ["admin", "fsck", "--store", "sqlite:/proc"], message: /"\/proc": it is a directory\n$/ },
+  { args: ["admin", "fsck", "--store", "sqlite:LICENSE"], message: /is not an SQLite database\n$/ },
+  { args: ["admin", "fsck", "--store", "fdb:/none"], message: /cannot be read: no such file or/ },
+  { args: ["admin", "store", "copy", "sqlite:/none", "memory:"], message: /there is no such file/ },
 ];
 for (const { args, message, env } of wrongUsage) {
   const given = Object.entries(env ?? {}).map(([name, value]) => `${name}=${value} `).join("");
@@ -86,7 +105,9 @@ Deno.test("rustre --help and --version exit 0 and print on standard output", asy
   const shown = await runRustre(["--version"]);
   assert.deepEqual(shown, { code: 0, stdout: `${describeVersion()}\n`, stderr: "" });
   assert.equal(version, configuration.version);
-  for (const args of [["--help"], ["mgs", "--help"], ["client", "--help"], ["help", "up"]]) {
+  for (
+    const args of [["--help"], ["mgs", "--help"], ["client", "--help"], ["help", "client", "put"]]
+  ) {
     const { code, stdout, stderr } = await runRustre(args);
     assert.deepEqual([code, stderr], [0, ""], args.join(" "));
     assert.match(stdout, /^Usage: rustre/);
@@ -95,7 +116,10 @@ Deno.test("rustre --help and --version exit 0 and print on standard output", asy
 
 Deno.test("rustre status without an mgs exits 1 and names what it tried", async () => {
   const { code, stdout, stderr } = await runRustre(["--mgs", nowhere, "status"]);
-  assert.match(stderr, /^rustre: Cannot reach an mgs: .*"127\.0\.0\.1:1": Connection refused\n$/);
+  assert.match(
+    stderr,
+    /^rustre: Cannot reach an mgs: .*"127\.0\.0\.1:1": Connection refused; start one .*\n$/,
+  );
   assert.deepEqual([code, stdout], [1, ""]);
 });
 
@@ -159,6 +183,17 @@ Deno.test("output that cannot be written is a failure with a reason, of a server
   }
 });
 
+Deno.test("a log file that is a pipe is refused, and not waited for", async () => {
+  await inDirectory(async (directory) => {
+    const made = await new Deno.Command("mkfifo", { args: [`${directory}/mgs.log`] }).output();
+    assert(made.success);
+    const server = ["mgs", "-l", "127.0.0.1:0", "--store", "memory:"];
+    const { code, stderr } = await runRustre([...server, "--log-dir", directory]);
+    assert.match(stderr, /^rustre: Cannot log to ".*\/mgs\.log": it is a pipe; name another /);
+    assert.equal(code, 2);
+  });
+});
+
 Deno.test("a second server on one address exits 1 and names it", async () => {
   await using mgs = await startRustre(["mgs", "-l", "127.0.0.1:0", "--store", "memory:"]);
   const address = mgs.ready.replace("mgs=", "");
@@ -192,7 +227,7 @@ Deno.test("an mds with a store of its own is refused", async () => {
 });
 
 Deno.test("a server that waits for its mgs stops with exit status 0", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "-q", "--no-check", "-A", "main.ts", "-m", nowhere, "oss", "-d", directory],
       stdout: "piped",
@@ -209,7 +244,7 @@ Deno.test("a server that waits for its mgs stops with exit status 0", async () =
 });
 
 Deno.test("servers log to standard output and DIR/ROLE.log, as text or JSON", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const flags = ["--log-dir", directory, "--log-format", "json"];
     const mgs = await startRustre(["mgs", "-l", "127.0.0.1:0", "--store", "memory:", ...flags]);
     assert.deepEqual((await mgs.stop()).code, 0);
@@ -228,7 +263,7 @@ Deno.test("servers log to standard output and DIR/ROLE.log, as text or JSON", as
 });
 
 Deno.test("rustre up keeps its cluster over restarts, and takes more OSTs but not fewer", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const up = (
       ...flags: string[]
     ) => ["up", "--dir", directory, "--listen", "127.0.0.1:0", ...flags];
@@ -269,7 +304,7 @@ Deno.test("rustre up keeps its cluster over restarts, and takes more OSTs but no
 });
 
 Deno.test("an OST sends files as --data-path says, and rustre status shows which way", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const zeroCopy = Deno.build.os === "linux" ? "zero-copy" : "streaming";
     for (const [flags, dataPath] of [[[], zeroCopy], [["--data-path", "streaming"], "streaming"]]) {
       const up = ["up", "--dir", directory, "--listen", "127.0.0.1:0", "--osts", "1"];

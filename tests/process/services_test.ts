@@ -2,16 +2,8 @@
 // rotated, and configured by variables and a file.
 
 import assert from "node:assert/strict";
+import { inDirectory } from "../support/directory.ts";
 import { runRustre, type RustreProcess, spawnRustre, startRustre } from "../support/processes.ts";
-
-async function withDirectory(test: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "rustre-service-" });
-  try {
-    await test(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
 
 /** The socket of a service manager, and the states that it is told. */
 function serviceManager(path: string) {
@@ -27,7 +19,7 @@ const mgs = ["mgs", "-l", "127.0.0.1:0", "--store", "memory:"];
 const linuxOnly = { ignore: Deno.build.os !== "linux" };
 
 Deno.test("a server tells systemd when it is ready and when it stops", linuxOnly, async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     using manager = serviceManager(`${directory}/notify`);
     const env = { NOTIFY_SOCKET: `${directory}/notify` };
     const server = await startRustre(mgs, { env });
@@ -41,7 +33,7 @@ Deno.test("a server tells systemd when it is ready and when it stops", linuxOnly
 });
 
 Deno.test("a server that cannot start is never ready", linuxOnly, async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     using manager = serviceManager(`${directory}/notify`);
     const env = { NOTIFY_SOCKET: `${directory}/notify` };
     const { code } = await runRustre(["mgs", "--store", "sqlite:/none/x.db"], { env });
@@ -78,7 +70,7 @@ async function fileMatches(path: string, pattern: RegExp): Promise<string> {
 
 for (const workers of ["1", "2"]) {
   Deno.test(`SIGHUP moves the log of ${workers} workers to a new file, and loses no line`, async () => {
-    await withDirectory(async (directory) => {
+    await inDirectory(async (directory) => {
       const flags = ["--store", `sqlite:${directory}/db`, "--workers", workers];
       const log = `${directory}/logs/mgs.log`;
       const server = await startRustre([
@@ -100,7 +92,7 @@ for (const workers of ["1", "2"]) {
 }
 
 Deno.test("SIGHUP with a log directory that is gone keeps the log that is open", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const server = await startRustre([...mgs, "--log-dir", `${directory}/logs`]);
     await fileMatches(`${directory}/logs/mgs.log`, /Serving/);
     await Deno.rename(`${directory}/logs`, `${directory}/moved`);
@@ -122,7 +114,7 @@ Deno.test("SIGHUP without log files changes nothing", async () => {
 // ── configuration ──────────────────────────────────────────────────────────────────────────────
 
 Deno.test("a host's servers and clients run from one configuration file", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const path = `${directory}/rustre.toml`;
     const write = (common: string) =>
       Deno.writeTextFile(
@@ -172,7 +164,7 @@ dir = "${directory}/ost1"
 });
 
 Deno.test("rustre config show says what is in force and where it comes from", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const path = `${directory}/rustre.toml`;
     await Deno.writeTextFile(path, '[mds]\nstore = "memory:"\n\n[oss.3]\ndir = "/disk3"\n');
     const env = { RUSTRE_CONFIG: path, RUSTRE_WORKERS: "2" };
@@ -206,7 +198,7 @@ Deno.test("rustre config show says what is in force and where it comes from", as
 });
 
 Deno.test("mistakes in the configuration end every command with 2, and help without", async () => {
-  await withDirectory(async (directory) => {
+  await inDirectory(async (directory) => {
     const path = `${directory}/rustre.toml`;
     await Deno.writeTextFile(path, "[mds]\nstroe = 'memory:'\n");
     const env = { RUSTRE_CONFIG: path };

@@ -1,10 +1,10 @@
 // deno-lint-ignore-file no-console -- a command
 // deno task sim: runs seeds of the simulator and says which fail. See docs/decisions/0022-simulator.md.
 
-import { parseArgs } from "node:util";
 import { bugs } from "./bugs.ts";
 import { replayLine, SimulationPool } from "./pool.ts";
 import { type RunResult, runSeed } from "./simulation.ts";
+import { taskFlags } from "../support/task_flags.ts";
 
 const usage = `deno task sim [--seeds N] [--seed S] [--bug NAME] [--trace FILE]
 
@@ -13,7 +13,7 @@ const usage = `deno task sim [--seeds N] [--seed S] [--bug NAME] [--trace FILE]
   --bug NAME    with a bug that is put in; --bug list names them
   --trace FILE  write what happened in the one seed that is run`;
 
-const { values } = parseArgs({
+const { values } = taskFlags({
   options: {
     seeds: { type: "string" },
     seed: { type: "string" },

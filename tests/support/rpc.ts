@@ -49,7 +49,7 @@ export const identity: ServerIdentity = {
 };
 
 /** Answers at once. */
-export const echoHandlers: TestHandlers = {
+const echoHandlers: TestHandlers = {
   echo: (request) => Promise.resolve(request),
   upload: (_, { payload }) =>
     Promise.resolve({ lengthBytes: payload.length, sum: payload.reduce((a, b) => a + b, 0) }),

@@ -5,6 +5,7 @@ import {
   isLoopback,
   parseAddress,
   parseAddressList,
+  parseAdvertised,
   parseHostAndPort,
 } from "../../shared/address.ts";
 import { isRustreError } from "../../shared/errors.ts";
@@ -69,6 +70,19 @@ Deno.test("parseAddressList() takes each address once and refuses empty ones", (
 Deno.test("parseHostAndPort() leaves out the port where there is none", () => {
   assert.deepEqual(parseHostAndPort("host"), { host: "host", port: undefined });
   assert.deepEqual(parseHostAndPort("[::1]"), { host: "::1", port: undefined });
+});
+
+Deno.test("parseAdvertised() refuses what nobody can connect to", () => {
+  assert.deepEqual(parseAdvertised("host"), { host: "host", port: undefined });
+  assert.deepEqual(parseAdvertised("[::1]:9"), { host: "::1", port: 9 });
+  assert.throws(() => parseAdvertised("host:0"), /"host:0".*: port 0 is not a port to connect to$/);
+  for (const text of ["0.0.0.0", "0.0.0.0:9400", "[::]:9400"]) {
+    assert.throws(
+      () => parseAdvertised(text),
+      /others cannot connect to it; name one address/,
+      text,
+    );
+  }
 });
 
 Deno.test("formatAddress() is read back by parseAddress()", () => {

@@ -9,6 +9,7 @@ import { globalsOf } from "../../../commands/globals.ts";
 import { buildProgram } from "../../../commands/program.ts";
 import { type RoleSection, roleSections, settingsOf } from "../../../commands/settings.ts";
 import { limits } from "../../../shared/limits.ts";
+import { inDirectory } from "../../support/directory.ts";
 
 function newProgram(): Command {
   return buildProgram({ output: undefined, globalsOf } as unknown as ProgramContext);
@@ -247,7 +248,7 @@ Deno.test("a configuration that cannot be read is refused, unless it is the defa
   const refuses = (path: string, reason: RegExp) =>
     assert.rejects(read(path), { name: "UsageError", message: reason });
   await refuses("/none", /^Cannot read the configuration "\/none": no such file or directory$/);
-  await refuses("/tmp", /^Cannot read the configuration "\/tmp": is a directory$/);
+  await refuses("/tmp", /^Cannot read the configuration "\/tmp": it is a directory; name a file$/);
   await refuses("/dev/zero", new RegExp(`has more than ${limits.configurationBytesMax} bytes`));
   assert.equal((await read("/dev/null")).file?.path, "/dev/null");
   assert.equal((await read("/dev/null", { RUSTRE_CONFIG: "/none" })).file?.path, "/dev/null");
@@ -261,4 +262,24 @@ Deno.test("a configuration that cannot be read is refused, unless it is the defa
   await Deno.writeFile(path, Uint8Array.of(0xff));
   await refuses(path, /it is not UTF-8$/);
   await Deno.remove(path);
+});
+
+Deno.test({
+  name: "a configuration that is a pipe or a socket is refused before it is opened",
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  const refuses = (path: string, reason: RegExp) =>
+    assert.rejects(configurationOf({ args: ["--config", path, "mds"] }), {
+      name: "UsageError",
+      message: reason,
+    });
+  await inDirectory(async (directory) => {
+    assert((await new Deno.Command("mkfifo", { args: [`${directory}/fifo`] }).output()).success);
+    // Nobody writes to it: opening it would wait for ever.
+    await refuses(`${directory}/fifo`, /^Cannot read the .*fifo": it is a pipe; name a file$/);
+    await Deno.symlink("fifo", `${directory}/link`);
+    await refuses(`${directory}/link`, /^Cannot read the .*link": it is a pipe; name a file$/);
+    using _listener = Deno.listen({ transport: "unix", path: `${directory}/socket` });
+    await refuses(`${directory}/socket`, /socket": it is a socket; name a file$/);
+  });
 });

@@ -1,6 +1,7 @@
 // What `rustre admin install-units` writes, checked by what reads it.
 
 import assert from "node:assert/strict";
+import { inDirectory } from "../../support/directory.ts";
 import { parseConfiguration } from "../../../commands/configuration_file.ts";
 import type { ProgramContext } from "../../../commands/context.ts";
 import { buildProgram } from "../../../commands/program.ts";
@@ -14,15 +15,6 @@ const program = buildProgram({ output: undefined } as ProgramContext);
 const unitPaths = ["rustre-mds", "rustre-mgs", "rustre-oss@"]
   .map((name) => `etc/systemd/system/${name}.service`);
 
-async function withDirectory(test: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "rustre-root-" });
-  try {
-    await test(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
-
 async function install(root: string, ...more: string[]) {
   const result = await runRustre(["admin", "install-units", "--root", root, "--json", ...more]);
   assert.deepEqual([result.code, result.stderr], [0, ""]);
@@ -31,7 +23,7 @@ async function install(root: string, ...more: string[]) {
 }
 
 Deno.test("install-units writes all files for everybody to read, and keeps a configuration", async () => {
-  await withDirectory(async (root) => {
+  await inDirectory(async (root) => {
     const config = "etc/rustre/rustre.toml";
     const first = await install(root);
     assert.deepEqual([...first.keys()].sort(), [
@@ -58,7 +50,7 @@ Deno.test("install-units writes all files for everybody to read, and keeps a con
 });
 
 Deno.test("install-units says what to do next, and why it cannot write", async () => {
-  await withDirectory(async (root) => {
+  await inDirectory(async (root) => {
     const { stdout } = await runRustre(["admin", "install-units", "--root", root]);
     assert.match(stdout, /systemd-sysusers.*rustre config show.*daemon-reload.*enable --now/s);
     const failed = await runRustre(["admin", "install-units", "--root", "/proc"]);
@@ -93,7 +85,7 @@ const analyze = new Deno.Command("sh", { args: ["-c", "command -v systemd-analyz
 Deno.test(
   { name: "systemd finds nothing wrong with the units", ignore: !analyze.success },
   async () => {
-    await withDirectory(async (root) => {
+    await inDirectory(async (root) => {
       // Something that is there and may be run.
       for (const { path, text } of unitFiles(Deno.execPath())) {
         const name = path.slice(path.lastIndexOf("/") + 1);

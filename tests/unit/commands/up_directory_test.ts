@@ -1,21 +1,13 @@
 import assert from "node:assert/strict";
+import { inDirectory } from "../../support/directory.ts";
 import { UpDirectory } from "../../../commands/up_directory.ts";
 import { isRustreError } from "../../../shared/errors.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
-async function withDirectory(test: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "rustre-up-" });
-  try {
-    await test(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
-
 const open = (path: string, seed = 1) => UpDirectory.open(path, new SeededRandom(seed));
 
 Deno.test("UpDirectory keeps its node ids over restarts", async () => {
-  await withDirectory(async (path) => {
+  await inDirectory(async (path) => {
     const first = await open(`${path}/made/here`, 1);
     first.close();
     const second = await open(`${path}/made/here`, 2);
@@ -26,7 +18,7 @@ Deno.test("UpDirectory keeps its node ids over restarts", async () => {
 });
 
 Deno.test("UpDirectory.open() refuses a directory that another one has open", async () => {
-  await withDirectory(async (path) => {
+  await inDirectory(async (path) => {
     const first = await open(path);
     await assert.rejects(
       open(path),
@@ -38,7 +30,7 @@ Deno.test("UpDirectory.open() refuses a directory that another one has open", as
 });
 
 Deno.test("UpDirectory.open() names a directory or state that it cannot use", async () => {
-  await withDirectory(async (path) => {
+  await inDirectory(async (path) => {
     await Deno.writeTextFile(`${path}/file`, "");
     for (
       const [below, reason] of [["", "it is not a directory"], [
@@ -60,7 +52,7 @@ Deno.test("UpDirectory.open() names a directory or state that it cannot use", as
 });
 
 Deno.test("UpDirectory.targetCount() is as many as there are, more, or an error", async () => {
-  await withDirectory(async (path) => {
+  await inDirectory(async (path) => {
     const directory = await open(path);
     assert.equal(await directory.targetCount(undefined), 4);
     assert.equal(await directory.targetCount(1), 1);

@@ -97,7 +97,10 @@ Deno.test("chooseLayout() refuses odd stripe sizes, and says when nothing is up"
   const stripeBytes = limits.stripeBytesMin + 1;
   const odd = () => chooseLayout([target(0)], { ...wish, stripeBytes }, random());
   assert.throws(odd, { code: "EINVAL" });
-  assert.throws(() => chooseLayout([], wish, random()), { code: "NOT_ENOUGH_TARGETS" });
+  assert.throws(() => chooseLayout([], wish, random()), {
+    code: "NOT_ENOUGH_TARGETS",
+    message: "a file needs an OST, and 0 of 0 are up; start more of them",
+  });
 });
 
 Deno.test("mergeWishes() takes each field from the first that has it", () => {

@@ -4,13 +4,13 @@ import {
   type ClusterEvent,
   clusterMapOf,
   type ClusterState,
-  emptyState,
   type ProbedNode,
 } from "../../../mgs/cluster_state.ts";
 import { isRustreError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Registration } from "../../../shared/protocol/mgs.ts";
 import { noUsage } from "../../../shared/usage.ts";
+import { emptyState } from "../../support/empty_cluster.ts";
 
 const id = (digit: string) => digit.repeat(32);
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { emptyState } from "../../../mgs/cluster_state.ts";
 import { type Finding, Witnesses, type WitnessesOptions } from "../../../mgs/witnesses.ts";
 import type { ServerRecord } from "../../../mgs/schema.ts";
+import { emptyState } from "../../support/empty_cluster.ts";
 
 const self = {
   role: "mgs",

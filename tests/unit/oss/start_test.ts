@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { startMgs } from "../../../mgs/start.ts";
 import { type RunningOss, startOss } from "../../../oss/start.ts";
-import { advertiseListening } from "../../../shared/advertise.ts";
 import type { Address } from "../../../shared/environment.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { loggerOf } from "../../../shared/logging.ts";
@@ -20,7 +19,7 @@ const environment = systemEnvironment();
 const common = {
   environment,
   listen: { host: "127.0.0.1", port: 0 },
-  advertise: advertiseListening,
+  advertise: (listening: Address) => Promise.resolve(listening),
   hostName: "here",
   version: "test",
 };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { inDirectory } from "../../support/directory.ts";
 import { fileURLToPath } from "node:url";
 import { TargetDirectory } from "../../../oss/target_directory.ts";
 import type { ErrorCode } from "../../../shared/errors.ts";
@@ -9,15 +10,6 @@ import { SeededRandom } from "../../support/seeded_random.ts";
 
 const owner = { clusterId: "1".repeat(32), clusterName: "mine", targetIndex: 3 };
 const environment = { clock: systemEnvironment().clock, random: new SeededRandom(1) };
-
-async function withDirectory(test: (directory: string) => Promise<void>): Promise<void> {
-  const directory = await Deno.makeTempDir();
-  try {
-    await test(directory);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
-}
 
 /** Locks and opens a directory as OST 3 of "mine", closes it, and tells the node id. */
 async function useOnce(directory: string, as = owner): Promise<string> {
@@ -33,7 +25,7 @@ async function useOnce(directory: string, as = owner): Promise<string> {
 }
 
 function testDirectory(name: string, test: (directory: string) => Promise<void>): void {
-  Deno.test(`TargetDirectory ${name}`, () => withDirectory(test));
+  Deno.test(`TargetDirectory ${name}`, () => inDirectory(test));
 }
 
 testDirectory("claims an empty directory once and keeps its node id", async (directory) => {

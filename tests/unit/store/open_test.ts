@@ -42,6 +42,18 @@ Deno.test("openStore() refuses a path without its directory, and a directory", a
   });
 });
 
+Deno.test({
+  name: "openStore() refuses a pipe before it is opened, which would wait for the other end",
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  await inDirectory(async (directory) => {
+    const path = `${directory}/pipe`;
+    assert((await new Deno.Command("mkfifo", { args: [path] }).output()).success);
+    await refuses(`sqlite:${path}`, "EINVAL", /": it is not a file$/);
+    await refuses(`fdb:${path}`, "EINVAL", /the cluster file cannot be read: it is a pipe$/);
+  });
+});
+
 Deno.test("openStore() refuses a file that is no database and leaves it as it is", async () => {
   await inDirectory(async (directory) => {
     const path = `${directory}/notes.txt`;
