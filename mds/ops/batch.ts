@@ -144,7 +144,7 @@ class ReplyRoom {
   }
 
   failureOf({ number, message }: RustreError): Failure {
-    const shown = message.slice(0, messageLengthMax).toWellFormed();
+    const shown = message.slice(0, failureMessageMax).toWellFormed();
     this.#leftBytes -= 32 + 3 * shown.length;
     return { error: { code: number, message: shown } };
   }
@@ -158,7 +158,7 @@ class ReplyRoom {
 }
 
 /** In UTF-16 units. */
-const messageLengthMax = 256;
+const failureMessageMax = 256;
 
 /** The transaction as one of several operations in it has it. */
 class OperationTransaction implements Transaction {
