@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { localFiles } from "../../../oss/files.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, readBytes, rejects, writeBytes } from "../../support/object_bytes.ts";
@@ -118,6 +119,30 @@ testStore("has a checksum file for each object where there are no attributes", a
   assert.ok(attributeOf(`${opened.objects}/000/0000000000000008_00000000`));
   assert.deepEqual(await readBytes(again, object, 50, 100), pattern(2, 100));
   assert.deepEqual(await readBytes(again, objectId(8, 0), 0, 100), pattern(3, 100));
+});
+
+testStore("opens shards at once where there are no attributes", async (opened) => {
+  await opened.store.close();
+  await Deno.remove(`${opened.directory}/attributes`);
+  opened.files.hasAttributes = false;
+  await (await opened.open()).close();
+  // Another thread is as far as this one, wherever this one is.
+  opened.files.failure = (operation, path) => {
+    if (operation === "create" && path.endsWith("/attributes.new")) {
+      localFiles.create(path)?.close();
+    }
+    return undefined;
+  };
+  const shards = await Promise.all(
+    [0, 1].map((index) => opened.open({ shard: { index, count: 2 } })),
+  );
+  for (const [index, shard] of shards.entries()) {
+    await writeBytes(shard, objectId(8 + index, 0), 0, pattern(1, 100));
+    await shard.close();
+  }
+  opened.files.failure = () => undefined;
+  opened.store = await opened.open();
+  assert.deepEqual(await readBytes(opened.store, objectId(9, 0), 0, 100), pattern(1, 100));
 });
 
 testStore("refuses a copy without attributes", async (opened) => {
