@@ -2,7 +2,8 @@
 // batch of objects, in this order:
 //
 //   1. an image of each object, as it is now
-//   2. the bytes of its fills are synced, and a "confirm" says so
+//   2. the bytes of its fills are synced, and a "confirm" says so; where a sync of the file has failed,
+//      its bytes are written to it again before
 //   3. the journal is synced: from here on a crash repeats the rest
 //   4. its writes and cuts are carried out on its file
 //   5. its checksums, unless an attribute has room for them, are written to a file with another name

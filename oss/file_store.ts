@@ -125,7 +125,7 @@ export class FileObjectStore implements ObjectStore {
     const journal = () => this.#requireJournal();
     const inRoom = (step: () => Promise<void>) => this.#inRoom(step);
     const syncs = this.#syncs = new ObjectSyncs({
-      ...{ journal, directories, targetIndex, inRoom },
+      ...{ journal, directories, targetIndex, log, inRoom },
       noteFailure: () => this.#verifier.noteFailure(),
     });
     this.#parts = this.#makeParts();
@@ -155,7 +155,7 @@ export class FileObjectStore implements ObjectStore {
         inRoom: (step) => this.#inRoom(step),
       }),
       noteFill: (bytes) => this.#checkpointer.noteFill(bytes),
-      confirm: (object, filledLsn) => this.#syncs.confirm(object, filledLsn),
+      confirm: (object, filledLsn) => this.#syncs.confirmOrRewrite(object, filledLsn),
       noteFailure: () => this.#verifier.noteFailure(),
     };
   }

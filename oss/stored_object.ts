@@ -5,6 +5,7 @@
 import { blockBytes, checksumOf, noChecksum } from "../shared/checksums.ts";
 import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
+import { writeElsewhere } from "./file_writes.ts";
 import type { OpenFile } from "./files.ts";
 import type { JournalBytes } from "./journal.ts";
 import type { Lsn } from "./journal_record.ts";
@@ -238,12 +239,46 @@ export class StoredObject {
     if (this.fillsUnderWay > 0 || this.filledLsn > this.confirmedLsn) this.#sync.fail(error);
   }
 
+  /**
+   * Every byte that the file has of blocks that were written is written to it once more, and on disk
+   * when this resolves. After a failed sync: the system may have taken what it could not write for
+   * written. What it has lost is wrong before and after.
+   */
+  async rewriteFile(): Promise<void> {
+    const { file } = this;
+    if (!file) return;
+    const buffer = new Uint8Array(rewriteBytes);
+    const endBlock = Math.ceil(this.fileBytes / blockBytes);
+    for (let block = 0; block < endBlock;) {
+      const count = this.#writtenFrom(block, Math.min(endBlock, block + rewriteBytes / blockBytes));
+      const offsetBytes = block * blockBytes;
+      block += Math.max(1, count);
+      if (count === 0) continue;
+      // Others are perhaps writing to blocks next to these, and to none of them: a fill takes those
+      // that were never written, and those of a cut not before a checkpoint has carried it out.
+      const into = buffer.subarray(0, count * blockBytes);
+      const bytes = into.subarray(0, await readUpTo(file, into, offsetBytes));
+      await writeElsewhere(file, bytes, offsetBytes);
+    }
+    await file.sync();
+  }
+
+  /** How many blocks in a row from one on were written. */
+  #writtenFrom(block: number, endBlock: number): number {
+    let end = block;
+    while (end < endBlock && this.checksumAt(end) !== noChecksum) end++;
+    return end - block;
+  }
+
   /** Gives the file back when nobody needs it; the object must be out of the cache. */
   closeFile(): void {
     this.file?.close();
     this.file = undefined;
   }
 }
+
+/** Of a file at a time, where it is read and written again. */
+const rewriteBytes = 1024 * 1024;
 
 /** Fewer bytes only at the end of the file. */
 async function readUpTo(file: OpenFile, into: Uint8Array, offsetBytes: number): Promise<number> {
