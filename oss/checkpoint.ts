@@ -55,10 +55,7 @@ export async function checkpointObjects(
   // Checksums must not come to stand beside a file whose entry is lost.
   await directories.makeAllDurable();
   await publish(parts, placed);
-  for (const image of placed) {
-    image.object.checksumsIn = image.place;
-    image.object.applied(image);
-  }
+  for (const image of placed) image.object.applied(image);
 }
 
 type PlacedSnapshot = ObjectSnapshot & { readonly place: ChecksumPlace };
@@ -97,17 +94,23 @@ async function publish(parts: CheckpointParts, images: readonly PlacedSnapshot[]
   for (const image of inAttributes) setAttribute(image);
   for (const { object, lsn } of inFiles) {
     parts.directories.publishChecksums(object.object);
-    if (object.checksumsIn !== "attribute") object.publishedLsn = lsn;
-  }
-  await syncAll(parts, inAttributes.map(({ object }) => object), []);
-  await parts.directories.makeAllDurable();
-  const grown = inFiles.filter(({ object }) => object.checksumsIn === "attribute");
-  for (const { object, lsn } of grown) {
-    object.file!.setAttribute(undefined);
+    if (object.checksumsIn === "attribute") continue;
     object.checksumsIn = "file";
     object.publishedLsn = lsn;
   }
+  await syncAll(parts, inAttributes.map(({ object }) => object), []);
+  await parts.directories.makeAllDurable();
+  const grown = inFiles.filter(({ object }) =>
+    object.checksumsIn === "attribute" || object.mayKeepAttribute
+  );
+  for (const { object, lsn } of grown) {
+    if (object.checksumsIn === "attribute") object.file!.setAttribute(undefined);
+    object.checksumsIn = "file";
+    object.mayKeepAttribute = true;
+    object.publishedLsn = lsn;
+  }
   await syncAll(parts, grown.map(({ object }) => object), []);
+  for (const { object } of grown) object.mayKeepAttribute = false;
 }
 
 function setAttribute({ object, lengthBytes, checksums, lsn }: PlacedSnapshot): void {
@@ -119,6 +122,7 @@ function setAttribute({ object, lengthBytes, checksums, lsn }: PlacedSnapshot): 
     object.refusesAttribute = true;
     throw error;
   }
+  object.checksumsIn = "attribute";
   object.publishedLsn = lsn;
 }
 

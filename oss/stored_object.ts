@@ -51,6 +51,8 @@ export class StoredObject {
   countedBytes: number | undefined;
   /** Where those that count are; `undefined` where there are none. */
   checksumsIn: ChecksumPlace | undefined;
+  /** The attribute was taken away, and may be there again after a crash: that was not synced. */
+  mayKeepAttribute = false;
   /** Its file has not taken an attribute. */
   refusesAttribute = false;
   /** Out of the cache: the last user closes the file. */

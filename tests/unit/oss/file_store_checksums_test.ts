@@ -205,3 +205,57 @@ testStore("does not carry out again what a failed checkpoint has published", asy
   assert.deepEqual(await readBytes(again, other, 0, 100), pattern(3, 100));
   await Deno.remove(copy, { recursive: true });
 });
+
+/** Has a checkpoint begin, and waits until it has come to something. */
+async function checkpointUntil({ clock }: Opened, condition: () => boolean): Promise<void> {
+  await clock.pass(limits.checkpointIntervalMs);
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+testStore(
+  "an attribute that a failed checkpoint has set does not outlive its time",
+  async (opened) => {
+    const { store, files } = opened;
+    const most = limits.attributeChecksumsMax * 4096;
+    await writeBytes(store, object, 0, pattern(1, 100));
+    await writeBytes(store, objectId(8, 0), 0, pattern(2, 100));
+    let failures = 0;
+    files.failure = (operation, path) =>
+      operation === "attribute" && path.endsWith("8_00000000") && failures++ === 0
+        ? "EIO"
+        : undefined;
+    await checkpointUntil(opened, () => failures > 0);
+    assert.ok(attributeOf(dataPath(opened)), "that of the first object was set");
+    // More than an attribute takes, which must not count any more.
+    await writeBytes(store, object, 100, pattern(3, most));
+    await checkpointUntil(opened, () => existsSync(`${dataPath(opened)}.sum`));
+    // The journal forgets that write with the next one.
+    await writeBytes(store, objectId(9, 0), 0, pattern(4, 100));
+    const again = await opened.reopen();
+    assert.equal(attributeOf(dataPath(opened)), undefined);
+    assert.deepEqual(await readBytes(again, object, 100, most), pattern(3, most));
+  },
+);
+
+testStore("syncs again that an attribute is gone, when that has failed", async (opened) => {
+  const most = limits.attributeChecksumsMax * 4096;
+  await writeBytes(opened.store, object, 0, pattern(1, most));
+  const store = await opened.reopen();
+  // Nothing of it is in the journal, to be synced in its file.
+  await writeBytes(store, object, most, pattern(2, limits.directWriteBytesMin));
+  await store.sync([object]);
+  const { files } = opened;
+  let failures = 0;
+  files.failure = (operation, path) =>
+    operation === "sync" && path === dataPath(opened) && failures++ === 0 ? "EIO" : undefined;
+  await checkpointUntil(opened, () => existsSync(`${opened.directory}/sync_failure`));
+  assert.equal(attributeOf(dataPath(opened)), undefined);
+  opened.takeSynced();
+  const segments = () => Array.from(Deno.readDirSync(`${opened.directory}/journal/1-0`)).length;
+  // The next checkpoint ends with the deletion of what the failed one has left.
+  while (segments() > 1) {
+    await opened.clock.pass(limits.checkpointIntervalMs);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assert.ok(opened.takeSynced().includes("objects/000/0000000000000007_00000000"));
+});
