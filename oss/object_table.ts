@@ -100,6 +100,11 @@ export class ObjectTable {
     return [...this.#cache].filter((open) => open.exists && open.isDirty);
   }
 
+  /** Of the objects that are open. */
+  openFiles(): OpenFile[] {
+    return [...this.#cache].flatMap(({ file }) => file ? [file] : []);
+  }
+
   closeAll(): void {
     this.#cache.forgetAll();
   }

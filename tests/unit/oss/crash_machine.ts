@@ -130,6 +130,19 @@ class Machine {
     await this.#check(store);
   }
 
+  /** What a start has found is on disk when it has ended: the journal that had it is gone. */
+  async checkThatFoundLasts(): Promise<void> {
+    this.disk.losePower();
+    await using store = await this.#open(1);
+    for (const object of this.#histories.objects) {
+      const found = await contentOf(store, object);
+      assert.ok(
+        isSame(found, this.#histories.contentOf(object)),
+        `${object} was only in the cache`,
+      );
+    }
+  }
+
   async #act(stores: readonly ObjectStore[], action: Action): Promise<void> {
     switch (action) {
       case "checkpoint":
@@ -439,6 +452,7 @@ export async function testScript(
       const machine = new Machine(seed, kinds);
       try {
         await machine.runScript(script, crashAt);
+        await machine.checkThatFoundLasts();
       } catch (error) {
         const { message } = error as Error;
         throw new Error(`loss ${seed}, crash before ${crashAt}: ${message}`, { cause: error });
