@@ -50,8 +50,18 @@ const slowOperations: readonly DiskOperation[] = ["read", "write", "sync", "sync
 
 export type CrashKind = "kill" | "power loss";
 
-/** A change, or time for a checkpoint, or some time, or a disk that is full or is not. */
-export type Action = Change | "checkpoint" | "pause" | "full" | "not full";
+/**
+ * A change, or time for a checkpoint, or some time, or a disk that is full, or is not, or that takes
+ * only some attributes from now on, or that fails once.
+ */
+export type Action =
+  | Change
+  | "checkpoint"
+  | "pause"
+  | "full"
+  | "not full"
+  | "some attributes"
+  | "a sync fails";
 
 /** Steps one after the other; what is in one of them happens at once, a list in it in order. */
 export interface Script {
@@ -154,6 +164,12 @@ class Machine {
       case "not full":
         this.disk.isFull = action === "full";
         return;
+      case "some attributes":
+        this.disk.refusesAttributes = true;
+        return;
+      case "a sync fails":
+        this.disk.failingSyncs++;
+        return;
       default:
         return await this.#carryOut(stores, action);
     }
@@ -255,6 +271,7 @@ class Machine {
     await this.#unlessCrashed(async () => {
       for (let round = 0; round < roundsOfLife; round++) {
         this.disk.isFull = this.#random.below(12) === 0;
+        this.disk.refusesAttributes = this.#random.below(12) === 0;
         // Time for a checkpoint, and for another try of one that failed.
         if (this.#random.below(6) === 0) await this.#clock.pass(limits.checkpointIntervalMs);
         const changes = Array.from({ length: 1 + this.#random.below(3) }, () => {
@@ -275,7 +292,9 @@ class Machine {
     try {
       await this.#ask(stores, change);
     } catch (error) {
-      if (!isRustreError(error) || error.code !== "ENOSPC") throw error;
+      if (!isRustreError(error, "ENOSPC", "EIO") || this.disk.operations >= this.disk.crashAt) {
+        throw error;
+      }
       // One that failed has not happened.
       this.#underWay.delete(change);
       if (change.kind !== "destroy") return;

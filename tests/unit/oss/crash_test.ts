@@ -3,7 +3,7 @@
 
 import { seeded, testSeed } from "../../support/seed.ts";
 import { testCrashes, testScript } from "./crash_machine.ts";
-import { scripts } from "./crash_scripts.ts";
+import { failingScripts, scripts } from "./crash_scripts.ts";
 
 /** Fixed seeds, and as many new ones; each crashes several times. */
 const seedCount = Number(Deno.env.get("RUSTRE_CRASH_SEEDS") ?? 8);
@@ -24,4 +24,9 @@ for (const [name, script] of Object.entries(scripts)) {
     await testScript(script, ["kill"], 1);
     await testScript(script, ["power loss"], lossCount);
   });
+}
+
+for (const [name, script] of Object.entries(failingScripts)) {
+  Deno.test(`FileObjectStore keeps its promises over a power loss at each step of ${name}`, () =>
+    testScript(script, ["power loss"], lossCount));
 }
