@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { DamagedBlocks } from "../../../oss/damaged_blocks.ts";
 import { localFiles } from "../../../oss/files.ts";
+import { Scrubber } from "../../../oss/scrub.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, readBytes, rejects, writeBytes } from "../../support/object_bytes.ts";
@@ -56,8 +58,11 @@ for (
         flipChecksums(dataPath(opened), offset);
         opened.store = await opened.open();
         const damaged = [{ object, offsetBytes: 0, lengthBytes }];
-        assert.deepEqual(await opened.store.verify(object, 0, lengthBytes), damaged);
-        await opened.store.close();
+        const { store: objects, clock } = opened;
+        const scrubber = new Scrubber({ clock, objects, damaged: new DamagedBlocks() });
+        assert.deepEqual((await scrubber.scrub({ bytesMax: 1 })).damaged, damaged);
+        assert.deepEqual(await objects.verify(object, 0, lengthBytes), damaged);
+        await objects.close();
         flipChecksums(dataPath(opened), offset);
       }
       const attribute = attributeOf(dataPath(opened));
