@@ -91,7 +91,7 @@ async function prepare(parts: CheckpointParts, images: readonly PlacedSnapshot[]
 async function publish(parts: CheckpointParts, images: readonly PlacedSnapshot[]): Promise<void> {
   const inAttributes = images.filter(({ place }) => place === "attribute");
   const inFiles = images.filter(({ place }) => place === "file");
-  for (const image of inAttributes) setAttribute(image);
+  setAttributes(inAttributes);
   for (const { object, lsn } of inFiles) {
     parts.directories.publishChecksums(object.object);
     if (object.checksumsIn === "attribute") continue;
@@ -113,15 +113,24 @@ async function publish(parts: CheckpointParts, images: readonly PlacedSnapshot[]
   for (const { object } of grown) object.mayKeepAttribute = false;
 }
 
+/** All that are taken, also where one is refused: no checkpoint for each of those. */
+function setAttributes(images: readonly PlacedSnapshot[]): void {
+  const refusals: unknown[] = [];
+  for (const image of images) {
+    try {
+      setAttribute(image);
+    } catch (error) {
+      // The next checkpoint writes a file for it, or is told why not.
+      image.object.refusesAttribute = true;
+      refusals.push(error);
+    }
+  }
+  if (refusals.length > 0) throw refusals[0];
+}
+
 function setAttribute({ object, lengthBytes, checksums, lsn }: PlacedSnapshot): void {
   const sums = { lengthBytes, checksums, appliedLsn: lsn };
-  try {
-    object.file!.setAttribute(encodeChecksumAttribute(object.object, sums));
-  } catch (error) {
-    // The next checkpoint writes a file for it, or is told why not.
-    object.refusesAttribute = true;
-    throw error;
-  }
+  object.file!.setAttribute(encodeChecksumAttribute(object.object, sums));
   object.checksumsIn = "attribute";
   object.publishedLsn = lsn;
 }

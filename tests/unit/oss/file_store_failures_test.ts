@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, readBytes, rejects, writeBytes } from "../../support/object_bytes.ts";
+import { RecordedLog } from "../../support/fake_mgs.ts";
 import { Opened, testStore } from "./opened_store.ts";
 
 const object = objectId(7, 0);
@@ -75,6 +76,25 @@ for (
     },
   );
 }
+
+const refusals = new RecordedLog();
+
+testStore("has one checkpoint fail where many files take no attribute", async (opened) => {
+  const { store, files, clock, objects } = opened;
+  const ids = Array.from({ length: 20 }, (_, index) => objectId(7, index));
+  for (const id of ids) await writeBytes(store, id, 0, pattern(1, 100));
+  files.failure = (operation, path) =>
+    operation === "attribute" && path.startsWith(objects) ? "ENOSPC" : undefined;
+  const last = `${objects}/000/0000000000000007_00000013.sum`;
+  for (let tries = 0; tries < 2000 && !files.seems(last); tries++) {
+    await clock.pass(limits.checkpointIntervalMs);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  const again = await opened.reopen();
+  for (const id of ids) assert.deepEqual(await readBytes(again, id, 0, 100), pattern(1, 100));
+  const failure = "error A checkpoint failed and will be tried again";
+  assert.deepEqual(refusals.lines.filter((line) => line === failure), [failure]);
+}, { log: refusals.logger });
 
 testStore("cuts off what a checkpoint that failed half-way has left in a file", async (opened) => {
   const { store, files, clock } = opened;
