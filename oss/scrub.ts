@@ -104,12 +104,15 @@ export class Scrubber {
     return place ? { ...replyOf(progress), next: place } : replyOf(progress);
   }
 
-  /** What a list says is only peeked at: where that is damaged, it is of no length. */
+  /**
+   * What a list says is only peeked at: where that is damaged, it is of no length. Of one that cannot
+   * be read there is something to be read, so that it is found.
+   */
   async #lengthOf(object: ObjectId, listedBytes: number): Promise<number> {
     try {
       return await this.#options.objects.stat(object) ?? 0;
     } catch (error) {
-      if (isRustreError(error, "EIO")) return listedBytes;
+      if (isRustreError(error, "EIO")) return Math.max(1, listedBytes);
       throw error;
     }
   }

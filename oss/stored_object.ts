@@ -280,7 +280,7 @@ export class StoredObject {
 }
 
 /** Of a file at a time, where it is read and written again. */
-const rewriteBytes = 1024 * 1024;
+const rewriteBytes = 256 * 1024;
 
 /** Fewer bytes only at the end of the file. */
 async function readUpTo(file: OpenFile, into: Uint8Array, offsetBytes: number): Promise<number> {
