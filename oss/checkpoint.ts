@@ -141,6 +141,8 @@ async function syncAll(
   sums: readonly OpenFile[],
 ): Promise<void> {
   if (written.length + sums.length === 0) return;
+  const ended = Promise.withResolvers<void>();
+  await Promise.all(written.map((object) => object.pauseSyncs(ended.promise)));
   try {
     await files.syncTogether([...written.map(({ file }) => file!), ...sums]);
   } catch (error) {
@@ -148,6 +150,8 @@ async function syncAll(
     for (const object of written) object.syncFailed(error);
     await noteFailure();
     throw error;
+  } finally {
+    ended.resolve();
   }
 }
 

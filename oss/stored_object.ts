@@ -234,6 +234,14 @@ export class StoredObject {
   }
 
   /**
+   * To be awaited before a sync of the file that is made for something else: of two at once the
+   * system tells one that it has failed, and the other one would be taken for a success.
+   */
+  pauseSyncs(until: Promise<void>): Promise<void> {
+    return this.#sync.pause(until);
+  }
+
+  /**
    * To be called when a sync of the file, made for something else, has failed: the system tells so
    * once, so that {@link syncFile} would find nothing wrong with what fills have put there.
    */
