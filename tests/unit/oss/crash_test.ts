@@ -11,7 +11,7 @@ const seedCount = Number(Deno.env.get("RUSTRE_CRASH_SEEDS") ?? 8);
 /** Power losses at each operation of a script. */
 const lossCount = seedCount;
 
-for (const kinds of [["kill"], ["kill", "power loss"]] as const) {
+for (const kinds of [["kill"], ["kill", "power loss"], ["power loss"]] as const) {
   Deno.test(`FileObjectStore keeps its promises over every ${kinds.join(" and ")}`, () =>
     seeded(async () => {
       for (let seed = 0; seed < seedCount; seed++) await testCrashes(seed, kinds);
