@@ -10,13 +10,17 @@ import type { Files, OpenFile } from "./files.ts";
 const mark = Uint8Array.of(0x31);
 
 /**
- * Settles it where it is not yet. Before the first attribute is written the directory has to be
- * synced. Throws STORE_FORMAT where attributes were lost.
+ * Settles it where it is not yet and `maySettle`: one alone may, at a time. Before the first attribute
+ * is written the directory has to be synced. Throws STORE_FORMAT where attributes were lost.
  */
-export async function usesAttributes(files: Files, directory: string): Promise<boolean> {
+export async function usesAttributes(
+  files: Files,
+  directory: string,
+  { maySettle }: { maySettle: boolean },
+): Promise<boolean> {
   const path = `${directory}/attributes`;
   const marker = files.open(path);
-  if (!marker) return await settle(files, path);
+  if (!marker) return maySettle && await settle(files, path);
   try {
     if (hasMark(marker)) return true;
   } catch (error) {

@@ -2,7 +2,8 @@
 // batch of objects, in this order:
 //
 //   1. an image of each object, as it is now
-//   2. the bytes of its fills are synced, and a "confirm" says so
+//   2. the bytes of its fills are synced, and a "confirm" says so; where a sync of the file has failed,
+//      its bytes are written to it again before
 //   3. the journal is synced: from here on a crash repeats the rest
 //   4. its writes and cuts are carried out on its file
 //   5. its checksums, unless an attribute has room for them, are written to a file with another name
@@ -54,10 +55,7 @@ export async function checkpointObjects(
   // Checksums must not come to stand beside a file whose entry is lost.
   await directories.makeAllDurable();
   await publish(parts, placed);
-  for (const image of placed) {
-    image.object.checksumsIn = image.place;
-    image.object.applied(image);
-  }
+  for (const image of placed) image.object.applied(image);
 }
 
 type PlacedSnapshot = ObjectSnapshot & { readonly place: ChecksumPlace };
@@ -93,31 +91,47 @@ async function prepare(parts: CheckpointParts, images: readonly PlacedSnapshot[]
 async function publish(parts: CheckpointParts, images: readonly PlacedSnapshot[]): Promise<void> {
   const inAttributes = images.filter(({ place }) => place === "attribute");
   const inFiles = images.filter(({ place }) => place === "file");
-  for (const image of inAttributes) setAttribute(image);
+  setAttributes(inAttributes);
   for (const { object, lsn } of inFiles) {
     parts.directories.publishChecksums(object.object);
-    if (object.checksumsIn !== "attribute") object.publishedLsn = lsn;
-  }
-  await syncAll(parts, inAttributes.map(({ object }) => object), []);
-  await parts.directories.makeAllDurable();
-  const grown = inFiles.filter(({ object }) => object.checksumsIn === "attribute");
-  for (const { object, lsn } of grown) {
-    object.file!.setAttribute(undefined);
+    if (object.checksumsIn === "attribute") continue;
     object.checksumsIn = "file";
     object.publishedLsn = lsn;
   }
+  await syncAll(parts, inAttributes.map(({ object }) => object), []);
+  await parts.directories.makeAllDurable();
+  const grown = inFiles.filter(({ object }) =>
+    object.checksumsIn === "attribute" || object.mayKeepAttribute
+  );
+  for (const { object, lsn } of grown) {
+    if (object.checksumsIn === "attribute") object.file!.setAttribute(undefined);
+    object.checksumsIn = "file";
+    object.mayKeepAttribute = true;
+    object.publishedLsn = lsn;
+  }
   await syncAll(parts, grown.map(({ object }) => object), []);
+  for (const { object } of grown) object.mayKeepAttribute = false;
+}
+
+/** All that are taken, also where one is refused: no checkpoint for each of those. */
+function setAttributes(images: readonly PlacedSnapshot[]): void {
+  const refusals: unknown[] = [];
+  for (const image of images) {
+    try {
+      setAttribute(image);
+    } catch (error) {
+      // The next checkpoint writes a file for it, or is told why not.
+      image.object.refusesAttribute = true;
+      refusals.push(error);
+    }
+  }
+  if (refusals.length > 0) throw refusals[0];
 }
 
 function setAttribute({ object, lengthBytes, checksums, lsn }: PlacedSnapshot): void {
   const sums = { lengthBytes, checksums, appliedLsn: lsn };
-  try {
-    object.file!.setAttribute(encodeChecksumAttribute(object.object, sums));
-  } catch (error) {
-    // The next checkpoint writes a file for it, or is told why not.
-    object.refusesAttribute = true;
-    throw error;
-  }
+  object.file!.setAttribute(encodeChecksumAttribute(object.object, sums));
+  object.checksumsIn = "attribute";
   object.publishedLsn = lsn;
 }
 
@@ -127,6 +141,8 @@ async function syncAll(
   sums: readonly OpenFile[],
 ): Promise<void> {
   if (written.length + sums.length === 0) return;
+  const ended = Promise.withResolvers<void>();
+  await Promise.all(written.map((object) => object.pauseSyncs(ended.promise)));
   try {
     await files.syncTogether([...written.map(({ file }) => file!), ...sums]);
   } catch (error) {
@@ -134,6 +150,8 @@ async function syncAll(
     for (const object of written) object.syncFailed(error);
     await noteFailure();
     throw error;
+  } finally {
+    ended.resolve();
   }
 }
 

@@ -26,11 +26,17 @@ export class FailedObjects {
     this.#reasons.delete(object);
   }
 
+  has(object: ObjectId): boolean {
+    return this.#reasonOf(object) !== undefined;
+  }
+
+  #reasonOf(object: ObjectId): string | undefined {
+    return this.#everything ? "too many objects could not be synced" : this.#reasons.get(object);
+  }
+
   /** Throws EIO if a sync of the object failed. */
   check(action: string, where: { object: ObjectId; targetIndex: number }): void {
-    const reason = this.#everything
-      ? "too many objects could not be synced"
-      : this.#reasons.get(where.object);
+    const reason = this.#reasonOf(where.object);
     if (reason === undefined) return;
     throw new RustreError(
       "EIO",

@@ -125,7 +125,7 @@ export class FileObjectStore implements ObjectStore {
     const journal = () => this.#requireJournal();
     const inRoom = (step: () => Promise<void>) => this.#inRoom(step);
     const syncs = this.#syncs = new ObjectSyncs({
-      ...{ journal, directories, targetIndex, inRoom },
+      ...{ journal, directories, targetIndex, log, inRoom },
       noteFailure: () => this.#verifier.noteFailure(),
     });
     this.#parts = this.#makeParts();
@@ -155,7 +155,7 @@ export class FileObjectStore implements ObjectStore {
         inRoom: (step) => this.#inRoom(step),
       }),
       noteFill: (bytes) => this.#checkpointer.noteFill(bytes),
-      confirm: (object, filledLsn) => this.#syncs.confirm(object, filledLsn),
+      confirm: (object, filledLsn) => this.#syncs.confirmOrRewrite(object, filledLsn),
       noteFailure: () => this.#verifier.noteFailure(),
     };
   }
@@ -193,11 +193,25 @@ export class FileObjectStore implements ObjectStore {
       noteFailure: () => this.#verifier.noteFailure(),
       use: (journal) => this.#journal = journal,
       checkpoint: async () => {
+        await this.#syncFound();
         await this.#checkpointer.runBatches();
         await this.#directories.makeAllDurable();
       },
     });
     this.#table.endRecovery();
+  }
+
+  /**
+   * A process that was killed may have set or removed attributes and not synced that. What they have
+   * is not repeated, so it has to be on disk before the journal goes.
+   */
+  async #syncFound(): Promise<void> {
+    try {
+      await this.#files.syncTogether(this.#table.openFiles());
+    } catch (error) {
+      await this.#verifier.noteFailure();
+      throw error;
+    }
   }
 
   // ── changes ──────────────────────────────────────────────────────────────────────────────────

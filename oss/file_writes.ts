@@ -52,7 +52,8 @@ export class FileWrites {
   }
 }
 
-async function writeElsewhere(
+/** On another thread. After a failure the file may have any part of the bytes. */
+export async function writeElsewhere(
   file: OpenFile,
   bytes: Uint8Array,
   offsetBytes: number,

@@ -3,6 +3,7 @@
 
 import { RustreError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import type { Logger } from "../shared/logging.ts";
 import type { ObjectId } from "../shared/model.ts";
 import { forEachConcurrently } from "./concurrently.ts";
 import { FailedObjects } from "./failed_objects.ts";
@@ -18,6 +19,7 @@ export interface ObjectSyncsOptions {
   readonly journal: () => Journal;
   readonly directories: ObjectDirectories;
   readonly targetIndex: number;
+  readonly log: Logger;
   /** Runs a step on another thread when there is room. */
   readonly inRoom: (step: () => Promise<void>) => Promise<void>;
   /** Is told when a sync has failed, and remembers it for later processes. */
@@ -56,23 +58,63 @@ export class ObjectSyncs {
 
   /** The bytes that fills have put into the object's file are on disk, and a record says so. */
   async confirm(open: StoredObject, filledLsn: Lsn): Promise<void> {
-    const { journal, directories, targetIndex, inRoom } = this.#options;
+    const { directories, targetIndex, inRoom } = this.#options;
     const { object } = open;
     if (open.confirmedLsn >= filledLsn) return;
-    const what = `sync ${nameOf(object, targetIndex)}`;
     try {
       await inRoom(() => open.syncFile());
       await inRoom(() => directories.makeDurable(prefixOfObject(object)));
     } catch (error) {
-      this.#failed.add(object, reasonOf(error).reason);
+      this.#fail(object, reasonOf(error).reason);
       await this.#options.noteFailure();
-      throw storeError(what, error);
+      throw storeError(`sync ${nameOf(object, targetIndex)}`, error);
     }
+    this.#noteConfirmed(open, filledLsn);
+  }
+
+  /** Perhaps nobody has asked for the sync that failed. */
+  #fail(object: ObjectId, reason: string): void {
+    const { log, targetIndex } = this.#options;
+    if (!this.#failed.has(object)) {
+      log.error("A sync of an object failed: operations on it fail until the oss is restarted", {
+        ...{ object, targetIndex, reason },
+      });
+    }
+    this.#failed.add(object, reason);
+  }
+
+  /**
+   * {@link confirm} for a checkpoint, which the object must not hold up for ever if its sync fails:
+   * then its file is written again. It stays failed: what was read from the file for that may be
+   * wrong, which only its checksums tell.
+   */
+  async confirmOrRewrite(open: StoredObject, filledLsn: Lsn): Promise<void> {
+    const { directories, targetIndex, inRoom } = this.#options;
+    const { object } = open;
+    if (!this.#failed.has(object)) {
+      try {
+        return await this.confirm(open, filledLsn);
+      } catch (error) {
+        if (!this.#failed.has(object)) throw error;
+      }
+    }
+    try {
+      await inRoom(() => directories.makeDurable(prefixOfObject(object)));
+      await inRoom(() => open.rewriteFile());
+    } catch (error) {
+      throw storeError(`sync ${nameOf(object, targetIndex)}`, error);
+    }
+    this.#noteConfirmed(open, filledLsn);
+  }
+
+  #noteConfirmed(open: StoredObject, filledLsn: Lsn): void {
+    const { journal, targetIndex } = this.#options;
+    const { object } = open;
     if (open.confirmedLsn >= filledLsn) return;
     try {
       journal().append({ kind: "confirm", object, position: filledLsn });
     } catch (error) {
-      throw storeError(what, error);
+      throw storeError(`sync ${nameOf(object, targetIndex)}`, error);
     }
     open.confirmedLsn = filledLsn;
   }

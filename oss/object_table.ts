@@ -1,11 +1,12 @@
 // The objects of a store: which exist, how many bytes they have in all, and those that are open.
 
 import { blockBytes } from "../shared/checksums.ts";
+import { isRustreError, messageOf } from "../shared/errors.ts";
 import { parseObjectId } from "../shared/layout.ts";
 import type { Logger } from "../shared/logging.ts";
 import type { ObjectId } from "../shared/model.ts";
 import { prefixOf } from "./file_names.ts";
-import type { OpenFile } from "./files.ts";
+import { codeOf, type OpenFile } from "./files.ts";
 import type { Lsn } from "./journal_record.ts";
 import { ObjectCache } from "./object_cache.ts";
 import type { FilesOfObject, ObjectDirectories } from "./object_directories.ts";
@@ -13,6 +14,14 @@ import { StoredObject } from "./stored_object.ts";
 
 /** In the place of a checksum that is lost: no bytes are right. */
 const lostChecksum = 0xffff_ffff;
+
+/** In the place of a length and an LSN that the disk cannot read. */
+const unreadable = { lengthBytes: 0, appliedLsn: 0 };
+
+/** An error of the disk, or of a file system that finds itself damaged, not of this process. */
+function isUnreadable(error: unknown): boolean {
+  return isRustreError(error, "EIO") || ["EIO", "EUCLEAN", "EBADMSG"].includes(codeOf(error));
+}
 
 export interface ObjectTableOptions {
   readonly directories: ObjectDirectories;
@@ -26,6 +35,8 @@ export interface ObjectTableOptions {
 export class ObjectTable {
   readonly #options: ObjectTableOptions;
   readonly #cache: ObjectCache;
+  /** Those that could not be read at the start: their bytes are not in the totals. */
+  readonly #uncounted = new Set<ObjectId>();
   #usedBytes = 0;
   #objectCount = 0;
 
@@ -44,8 +55,9 @@ export class ObjectTable {
     let highestLsn = 0;
     for (const prefix of await directories.prefixes()) {
       for (const { object, ino } of await directories.list(prefix)) {
-        const sums = owns(ino) ? directories.peekChecksums(object) : undefined;
+        const sums = owns(ino) ? this.#peek(object) : undefined;
         if (!sums) continue;
+        if (sums === unreadable) this.#uncounted.add(object);
         const { lengthBytes, appliedLsn } = sums;
         highestLsn = Math.max(highestLsn, appliedLsn);
         this.#usedBytes += lengthBytes;
@@ -53,6 +65,19 @@ export class ObjectTable {
       }
     }
     return highestLsn;
+  }
+
+  /** One that the disk cannot read is there, and no reason to do without all others. */
+  #peek(object: ObjectId): { lengthBytes: number; appliedLsn: Lsn } | undefined {
+    const { directories, targetIndex, log } = this.#options;
+    try {
+      return directories.peekChecksums(object);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      const fields = { object, targetIndex, reason: messageOf(error) };
+      log.error("The checksums of an object cannot be read", fields);
+      return unreadable;
+    }
   }
 
   // ── open objects ─────────────────────────────────────────────────────────────────────────────
@@ -100,6 +125,11 @@ export class ObjectTable {
     return [...this.#cache].filter((open) => open.exists && open.isDirty);
   }
 
+  /** Of the objects that are open. */
+  openFiles(): OpenFile[] {
+    return [...this.#cache].flatMap(({ file }) => file ? [file] : []);
+  }
+
   closeAll(): void {
     this.#cache.forgetAll();
   }
@@ -133,11 +163,14 @@ export class ObjectTable {
     if (sums !== "damaged") {
       open.countedBytes = sums.lengthBytes;
       open.restore(sums.lengthBytes, sums.checksums, sums.appliedLsn);
+      if (this.#uncounted.delete(object)) this.#usedBytes += sums.lengthBytes;
       return open;
     }
     log.error("The checksums of an object are damaged", { object, targetIndex });
     const blocks = Math.ceil(open.fileBytes / blockBytes);
-    open.countedBytes = directories.peekChecksums(object)?.lengthBytes;
+    open.countedBytes = this.#uncounted.delete(object)
+      ? 0
+      : directories.peekChecksums(object)?.lengthBytes;
     open.restore(open.fileBytes, new Uint32Array(blocks).fill(lostChecksum), 0);
     return open;
   }
@@ -196,7 +229,7 @@ export class ObjectTable {
   #lengthOf(object: ObjectId): number | undefined {
     const open = this.#cache.peek(object);
     if (open) return open.exists ? open.lengthBytes : undefined;
-    return this.#options.directories.peekChecksums(object)?.lengthBytes;
+    return this.#peek(object)?.lengthBytes;
   }
 
   /** Forgets the open objects of some inodes, which exist no more; gives those that did. */
@@ -216,11 +249,11 @@ export class ObjectTable {
   async removeFiles(files: FilesOfObject, removed: Set<ObjectId>): Promise<void> {
     const { directories } = this.#options;
     const { object } = files;
-    const sums = removed.has(object) ? undefined : directories.peekChecksums(object);
+    const sums = removed.has(object) ? undefined : this.#peek(object);
     await directories.remove(files);
     if (!sums || removed.has(object)) return;
     removed.add(object);
-    this.#usedBytes -= sums.lengthBytes;
+    if (!this.#uncounted.delete(object)) this.#usedBytes -= sums.lengthBytes;
     this.#objectCount--;
   }
 }

@@ -32,7 +32,7 @@ export interface RecoveryParts {
   noteFailure(): Promise<void>;
   /** Takes the journal into use. */
   use(journal: Journal): void;
-  /** Brings every open object to disk, and every change of directories. */
+  /** Brings every open object to disk, also as it was found, and every change of directories. */
   checkpoint(): Promise<void>;
 }
 

@@ -96,11 +96,25 @@ export class Scrubber {
       if (batch.length === 0) return replyOf(progress);
       for (const { object, lengthBytes } of batch) {
         progress.objects++;
-        place = await this.#scrubObject({ object, offsetBytes: 0 }, lengthBytes, progress);
+        const length = await this.#lengthOf(object, lengthBytes);
+        place = await this.#scrubObject({ object, offsetBytes: 0 }, length, progress);
         if (progress.isOver) break;
       }
     }
     return place ? { ...replyOf(progress), next: place } : replyOf(progress);
+  }
+
+  /**
+   * What a list says is only peeked at: where that is damaged, it is of no length. Of one that cannot
+   * be read there is something to be read, so that it is found.
+   */
+  async #lengthOf(object: ObjectId, listedBytes: number): Promise<number> {
+    try {
+      return await this.#options.objects.stat(object) ?? 0;
+    } catch (error) {
+      if (isRustreError(error, "EIO")) return Math.max(1, listedBytes);
+      throw error;
+    }
   }
 
   async #resume(from: ScrubPlace, progress: Progress): Promise<ScrubPlace> {

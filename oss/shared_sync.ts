@@ -11,6 +11,7 @@ export class SharedSync {
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   #failure: unknown;
+  #paused: Promise<void> | undefined;
 
   constructor(run: () => Promise<void>) {
     this.#run = run;
@@ -27,6 +28,14 @@ export class SharedSync {
     return this.#next = (this.#running ?? Promise.resolve()).then(start, start);
   }
 
+  /** Resolves when none runs; the next one begins when `until` has resolved. */
+  async pause(until: Promise<void>): Promise<void> {
+    const running = this.#running;
+    this.#paused = until;
+    // Whoever asked for it is told how it ended.
+    await running?.catch(() => {});
+  }
+
   /** As if a run had failed: somebody else was told of a failure that may concern this one. */
   fail(error: unknown): void {
     this.#failure ??= error;
@@ -40,6 +49,10 @@ export class SharedSync {
 
   async #runOnce(): Promise<void> {
     try {
+      if (this.#paused) {
+        await this.#paused;
+        if (this.#failure !== undefined) throw this.#failure;
+      }
       await this.#run();
     } catch (error) {
       this.#failure = error;

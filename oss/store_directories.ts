@@ -28,10 +28,13 @@ export async function prepareDirectories(
     throw journalIsGone(journals);
   }
   for (const path of [objects, journals, journal]) files.makeDirectory(path);
-  const hasAttributes = await usesAttributes(files, directory);
+  const isWhole = shard.count === 1;
+  // Where the store of all objects, which is opened before its shards, has not settled it, the file
+  // system keeps none; shards that all tried again would meet at the draft.
+  const hasAttributes = await usesAttributes(files, directory, { maySettle: isWhole });
   for (const path of [directory, journals]) await files.syncDirectory(path);
   // A store of all objects also takes over what shards have left.
-  const found = shard.count === 1 ? await files.list(journals) : [];
+  const found = isWhole ? await files.list(journals) : [];
   const paths = found.filter((name) => journalName.test(name)).map((name) => `${journals}/${name}`);
   const otherJournals = paths.filter((path) => path !== journal);
   return { journal, otherJournals, usesAttributes: hasAttributes };

@@ -5,6 +5,7 @@
 import { blockBytes, checksumOf, noChecksum } from "../shared/checksums.ts";
 import { limits } from "../shared/limits.ts";
 import type { ObjectId } from "../shared/model.ts";
+import { writeElsewhere } from "./file_writes.ts";
 import type { OpenFile } from "./files.ts";
 import type { JournalBytes } from "./journal.ts";
 import type { Lsn } from "./journal_record.ts";
@@ -50,6 +51,8 @@ export class StoredObject {
   countedBytes: number | undefined;
   /** Where those that count are; `undefined` where there are none. */
   checksumsIn: ChecksumPlace | undefined;
+  /** The attribute was taken away, and may be there again after a crash: that was not synced. */
+  mayKeepAttribute = false;
   /** Its file has not taken an attribute. */
   refusesAttribute = false;
   /** Out of the cache: the last user closes the file. */
@@ -231,11 +234,50 @@ export class StoredObject {
   }
 
   /**
+   * To be awaited before a sync of the file that is made for something else: of two at once the
+   * system tells one that it has failed, and the other one would be taken for a success.
+   */
+  pauseSyncs(until: Promise<void>): Promise<void> {
+    return this.#sync.pause(until);
+  }
+
+  /**
    * To be called when a sync of the file, made for something else, has failed: the system tells so
    * once, so that {@link syncFile} would find nothing wrong with what fills have put there.
    */
   syncFailed(error: unknown): void {
     if (this.fillsUnderWay > 0 || this.filledLsn > this.confirmedLsn) this.#sync.fail(error);
+  }
+
+  /**
+   * Every byte that the file has of blocks that were written is written to it once more, and on disk
+   * when this resolves. After a failed sync: the system may have taken what it could not write for
+   * written. What it has lost is wrong before and after.
+   */
+  async rewriteFile(): Promise<void> {
+    const { file } = this;
+    if (!file) return;
+    const buffer = new Uint8Array(rewriteBytes);
+    const endBlock = Math.ceil(this.fileBytes / blockBytes);
+    for (let block = 0; block < endBlock;) {
+      const count = this.#writtenFrom(block, Math.min(endBlock, block + rewriteBytes / blockBytes));
+      const offsetBytes = block * blockBytes;
+      block += Math.max(1, count);
+      if (count === 0) continue;
+      // Others are perhaps writing to blocks next to these, and to none of them: a fill takes those
+      // that were never written, and those of a cut not before a checkpoint has carried it out.
+      const into = buffer.subarray(0, count * blockBytes);
+      const bytes = into.subarray(0, await readUpTo(file, into, offsetBytes));
+      await writeElsewhere(file, bytes, offsetBytes);
+    }
+    await file.sync();
+  }
+
+  /** How many blocks in a row from one on were written. */
+  #writtenFrom(block: number, endBlock: number): number {
+    let end = block;
+    while (end < endBlock && this.checksumAt(end) !== noChecksum) end++;
+    return end - block;
   }
 
   /** Gives the file back when nobody needs it; the object must be out of the cache. */
@@ -244,6 +286,9 @@ export class StoredObject {
     this.file = undefined;
   }
 }
+
+/** Of a file at a time, where it is read and written again. */
+const rewriteBytes = 256 * 1024;
 
 /** Fewer bytes only at the end of the file. */
 async function readUpTo(file: OpenFile, into: Uint8Array, offsetBytes: number): Promise<number> {

@@ -89,12 +89,13 @@ class Inode {
 
   sync(scope: SyncScope): void {
     const isLeft = (change: FileChange) => scope === "data" && change.kind === "attribute";
-    if (this.#unsynced.some((change) => !isLeft(change))) {
-      const { attribute } = scope === "data" ? this.synced : this.now;
-      this.synced = this.now.copy();
-      this.synced.attribute = attribute;
-    }
+    for (const change of this.#unsynced) if (!isLeft(change)) this.synced.apply(change);
     this.#unsynced = this.#unsynced.filter(isLeft);
+  }
+
+  /** What a sync could not write: it is only in the cache, where it counts as written. */
+  dropWrites(): void {
+    this.#unsynced = this.#unsynced.filter(({ kind }) => kind !== "write");
   }
 
   losePower(random: SeededRandom): void {
@@ -154,6 +155,8 @@ export class CrashDisk implements Files {
   crashAt = Infinity;
   /** Whether it takes no more bytes: what is written is cut short, and fails. */
   isFull = false;
+  /** Whether some files take no attribute, though there is room for all else. */
+  refusesAttributes = false;
   /** Whether files can have attributes. */
   hasAttributes = true;
   /** What takes longer than the rest. */
@@ -163,6 +166,8 @@ export class CrashDisk implements Files {
   /** Whether a sync of a file or directory is a lie: it brings nothing to disk. */
   lies: (path: string) => boolean = () => false;
   bootId = (): string => this.#boots.toString(16).padStart(32, "0");
+  /** How many syncs of objects' files are still to fail; each drops what it could not write. */
+  failingSyncs = 0;
   readonly #random: SeededRandom;
   #boots = 0;
   #names: Map<string, Node>;
@@ -178,6 +183,8 @@ export class CrashDisk implements Files {
 
   /** The process has ended; the system goes on. */
   endProcess(): void {
+    this.failingSyncs = 0;
+    this.refusesAttributes = false;
     this.crashAt = Infinity;
   }
 
@@ -310,7 +317,8 @@ export class CrashDisk implements Files {
   }
 
   takesAttribute(): boolean {
-    return this.hasAttributes && (!this.isFull || this.#random.below(2) > 0);
+    const mayRefuse = this.isFull || this.refusesAttributes;
+    return this.hasAttributes && (!mayRefuse || this.#random.below(2) > 0);
   }
 
   /** What a write that is cut short has put into the cache. */
@@ -408,6 +416,11 @@ class CrashFile implements OpenFile {
   async #sync(scope: SyncScope): Promise<void> {
     await this.#disk.moment("sync");
     this.#disk.step("sync");
+    if (this.#disk.failingSyncs > 0 && this.#path.includes("/objects/")) {
+      this.#disk.failingSyncs--;
+      this.#inode.dropWrites();
+      throw Object.assign(new Error("EIO: dropped"), { code: "EIO" });
+    }
     if (!this.#disk.lies(this.#path)) this.#inode.sync(scope);
   }
 

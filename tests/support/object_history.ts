@@ -44,6 +44,8 @@ export function isSame(a: Content, b: Content): boolean {
 class ObjectHistory {
   #synced: Content;
   #changes: ObjectChange[] = [];
+  /** Those that found the object as long as they were to make it, and left no trace. */
+  readonly #idle = new Set<ObjectChange>();
   /** Of all changes, also those before the last sync. */
   changeCount = 0;
   content: Content;
@@ -53,6 +55,8 @@ class ObjectHistory {
   }
 
   apply(change: ObjectChange): void {
+    const isIdle = change.kind === "extend" && change.lengthBytes <= (this.content?.length ?? -1);
+    if (isIdle) this.#idle.add(change);
     this.#changes.push(change);
     this.changeCount++;
     this.content = after(this.content, change);
@@ -68,7 +72,7 @@ class ObjectHistory {
 
   /**
    * A crash of power may take back changes from the end. A large write alone may also be taken back
-   * while later changes stay.
+   * while later changes stay; and with it goes what an object that it had made longer did not need.
    */
   couldBe(found: Content, underWay: ObjectChange | undefined): boolean {
     const changes = underWay ? [...this.#changes, underWay] : this.#changes;
@@ -78,7 +82,7 @@ class ObjectHistory {
       if (!change) return false;
       if (search(after(content, change), next + 1)) return true;
       const isLarge = change.kind === "write" && change.bytes.length >= limits.directWriteBytesMin;
-      return isLarge && search(content, next + 1);
+      return (isLarge || this.#idle.has(change)) && search(content, next + 1);
     };
     return search(this.#synced, 0);
   }

@@ -50,8 +50,18 @@ const slowOperations: readonly DiskOperation[] = ["read", "write", "sync", "sync
 
 export type CrashKind = "kill" | "power loss";
 
-/** A change, or time for a checkpoint, or some time, or a disk that is full or is not. */
-export type Action = Change | "checkpoint" | "pause" | "full" | "not full";
+/**
+ * A change, or time for a checkpoint, or some time, or a disk that is full, or is not, or that takes
+ * only some attributes from now on, or that fails once.
+ */
+export type Action =
+  | Change
+  | "checkpoint"
+  | "pause"
+  | "full"
+  | "not full"
+  | "some attributes"
+  | "a sync fails";
 
 /** Steps one after the other; what is in one of them happens at once, a list in it in order. */
 export interface Script {
@@ -130,6 +140,19 @@ class Machine {
     await this.#check(store);
   }
 
+  /** What a start has found is on disk when it has ended: the journal that had it is gone. */
+  async checkThatFoundLasts(): Promise<void> {
+    this.disk.losePower();
+    await using store = await this.#open(1);
+    for (const object of this.#histories.objects) {
+      const found = await contentOf(store, object);
+      assert.ok(
+        isSame(found, this.#histories.contentOf(object)),
+        `${object} was only in the cache`,
+      );
+    }
+  }
+
   async #act(stores: readonly ObjectStore[], action: Action): Promise<void> {
     switch (action) {
       case "checkpoint":
@@ -140,6 +163,12 @@ class Machine {
       case "full":
       case "not full":
         this.disk.isFull = action === "full";
+        return;
+      case "some attributes":
+        this.disk.refusesAttributes = true;
+        return;
+      case "a sync fails":
+        this.disk.failingSyncs++;
         return;
       default:
         return await this.#carryOut(stores, action);
@@ -241,7 +270,11 @@ class Machine {
     this.#crashWithin(operationsOfLife);
     await this.#unlessCrashed(async () => {
       for (let round = 0; round < roundsOfLife; round++) {
-        this.disk.isFull = this.#random.below(12) === 0;
+        // After a kill the system would have bytes that the disk never gets.
+        const maySyncFail = !this.#kinds.includes("kill");
+        if (maySyncFail && this.#random.below(8) === 0) this.disk.failingSyncs++;
+        this.disk.isFull = !maySyncFail && this.#random.below(12) === 0;
+        this.disk.refusesAttributes = this.#random.below(12) === 0;
         // Time for a checkpoint, and for another try of one that failed.
         if (this.#random.below(6) === 0) await this.#clock.pass(limits.checkpointIntervalMs);
         const changes = Array.from({ length: 1 + this.#random.below(3) }, () => {
@@ -262,7 +295,9 @@ class Machine {
     try {
       await this.#ask(stores, change);
     } catch (error) {
-      if (!isRustreError(error) || error.code !== "ENOSPC") throw error;
+      if (!isRustreError(error, "ENOSPC", "EIO") || this.disk.operations >= this.disk.crashAt) {
+        throw error;
+      }
       // One that failed has not happened.
       this.#underWay.delete(change);
       if (change.kind !== "destroy") return;
@@ -305,7 +340,15 @@ class Machine {
     const changed = new Set(changes.flatMap((change) => inodesOf(change)));
     const object = this.#inodes.objects.find((each) => !changed.has(inodeOf(each)));
     if (object === undefined) return;
-    const found = await contentOf(stores[inodeOf(object) % stores.length]!, object);
+    const store = stores[inodeOf(object) % stores.length]!;
+    let found: Content;
+    try {
+      found = await contentOf(store, object);
+    } catch (error) {
+      // A sync of it has failed.
+      if (!this.#kinds.includes("kill") && isRustreError(error, "EIO")) return;
+      throw error;
+    }
     assert.ok(isSame(found, this.#histories.contentOf(object)), `${object} reads as it is not`);
   }
 
@@ -439,6 +482,7 @@ export async function testScript(
       const machine = new Machine(seed, kinds);
       try {
         await machine.runScript(script, crashAt);
+        await machine.checkThatFoundLasts();
       } catch (error) {
         const { message } = error as Error;
         throw new Error(`loss ${seed}, crash before ${crashAt}: ${message}`, { cause: error });

@@ -173,8 +173,10 @@ export const scripts: Readonly<Record<string, Script>> = {
     steps: [
       [write(0, 5_000)],
       [sync(object)],
-      ["full"],
+      ["some attributes"],
       ["checkpoint"],
+      ["pause"],
+      ["checkpoint", "full"],
       ["pause"],
       ["not full"],
       [cut(4_500)],
@@ -184,6 +186,22 @@ export const scripts: Readonly<Record<string, Script>> = {
       ["checkpoint", write(5_000, 10)],
       ["not full"],
       [write(100, 9_000), sync(object)],
+    ],
+  },
+  "a small object that grows when perhaps not all attributes could be set": {
+    shards: 1,
+    steps: [
+      [write(0, 100), write(0, 100, other)],
+      [sync(object, other)],
+      ["some attributes"],
+      ["checkpoint"],
+      ["pause"],
+      [write(100, 40_000), write(50, 40_000, other)],
+      [sync(object, other)],
+      ["checkpoint"],
+      [write(0, 10, others[0])],
+      ["checkpoint"],
+      [write(0, 10, others[1]), sync(object, other)],
     ],
   },
   "objects that are destroyed while others are checkpointed": {
@@ -196,6 +214,46 @@ export const scripts: Readonly<Record<string, Script>> = {
       [write(3_000, 500, other)],
       ["checkpoint"],
       [destroy(8)],
+    ],
+  },
+};
+
+/** Of these nobody may ask after a kill: the system has bytes that the disk never gets. */
+export const failingScripts: Readonly<Record<string, Script>> = {
+  "an object whose sync fails, and the checkpoints of others": {
+    shards: 1,
+    steps: [
+      [write(0, 70_000), write(0, 5_000, other)],
+      [write(100_000, 70_000), write(5_000, 100)],
+      ["a sync fails"],
+      [sync(object), write(100, 9_000, other)],
+      ["checkpoint", write(200, 50_000, other)],
+      [sync(other)],
+      [write(300, 10, other)],
+      ["checkpoint"],
+      [sync(other)],
+    ],
+  },
+  "a checkpoint that cannot sync what it has carried out": {
+    shards: 1,
+    steps: [
+      [write(0, 9_000), write(0, 5_000, other)],
+      [sync(object, other)],
+      ["a sync fails"],
+      ["checkpoint"],
+      [cut(5_000), write(4_000, 3_000, other)],
+      ["a sync fails"],
+      ["checkpoint"],
+      ["pause"],
+      ["checkpoint", write(8_000, 30_000)],
+      [sync(object, other)],
+      ["a sync fails", "a sync fails"],
+      ["checkpoint"],
+      ["pause"],
+      ["checkpoint"],
+      [write(0, 10, other)],
+      ["checkpoint"],
+      [sync(object, other)],
     ],
   },
 };

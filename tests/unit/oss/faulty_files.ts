@@ -19,11 +19,12 @@ export class FaultyFiles implements Files {
   syncGate: Promise<void> = Promise.resolve();
   /** The error of an operation on a path, where it is to fail. */
   failure: (
-    operation: "sync" | "write" | "remove" | "create" | "rename" | "attribute",
+    operation: "open" | "sync" | "write" | "remove" | "create" | "rename" | "attribute",
     path: string,
   ) => string | undefined = () => undefined;
 
   open(path: string): OpenFile | undefined {
+    this.check("open", path);
     const file = localFiles.open(path);
     return file && new FaultyFile(this, path, file);
   }

@@ -2,6 +2,9 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { DamagedBlocks } from "../../../oss/damaged_blocks.ts";
+import { localFiles } from "../../../oss/files.ts";
+import { Scrubber } from "../../../oss/scrub.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pattern, readBytes, rejects, writeBytes } from "../../support/object_bytes.ts";
@@ -55,8 +58,11 @@ for (
         flipChecksums(dataPath(opened), offset);
         opened.store = await opened.open();
         const damaged = [{ object, offsetBytes: 0, lengthBytes }];
-        assert.deepEqual(await opened.store.verify(object, 0, lengthBytes), damaged);
-        await opened.store.close();
+        const { store: objects, clock } = opened;
+        const scrubber = new Scrubber({ clock, objects, damaged: new DamagedBlocks() });
+        assert.deepEqual((await scrubber.scrub({ bytesMax: 1 })).damaged, damaged);
+        assert.deepEqual(await objects.verify(object, 0, lengthBytes), damaged);
+        await objects.close();
         flipChecksums(dataPath(opened), offset);
       }
       const attribute = attributeOf(dataPath(opened));
@@ -120,6 +126,30 @@ testStore("has a checksum file for each object where there are no attributes", a
   assert.deepEqual(await readBytes(again, objectId(8, 0), 0, 100), pattern(3, 100));
 });
 
+testStore("opens shards at once where there are no attributes", async (opened) => {
+  await opened.store.close();
+  await Deno.remove(`${opened.directory}/attributes`);
+  opened.files.hasAttributes = false;
+  await (await opened.open()).close();
+  // Another thread is as far as this one, wherever this one is.
+  opened.files.failure = (operation, path) => {
+    if (operation === "create" && path.endsWith("/attributes.new")) {
+      localFiles.create(path)?.close();
+    }
+    return undefined;
+  };
+  const shards = await Promise.all(
+    [0, 1].map((index) => opened.open({ shard: { index, count: 2 } })),
+  );
+  for (const [index, shard] of shards.entries()) {
+    await writeBytes(shard, objectId(8 + index, 0), 0, pattern(1, 100));
+    await shard.close();
+  }
+  opened.files.failure = () => undefined;
+  opened.store = await opened.open();
+  assert.deepEqual(await readBytes(opened.store, objectId(9, 0), 0, 100), pattern(1, 100));
+});
+
 testStore("refuses a copy without attributes", async (opened) => {
   await writeBytes(opened.store, object, 0, pattern(1, 100));
   await opened.store.close();
@@ -179,4 +209,58 @@ testStore("does not carry out again what a failed checkpoint has published", asy
   assert.deepEqual(await readBytes(again, object, 100, 4_900), pattern(2, 4_900));
   assert.deepEqual(await readBytes(again, other, 0, 100), pattern(3, 100));
   await Deno.remove(copy, { recursive: true });
+});
+
+/** Has a checkpoint begin, and waits until it has come to something. */
+async function checkpointUntil({ clock }: Opened, condition: () => boolean): Promise<void> {
+  await clock.pass(limits.checkpointIntervalMs);
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+testStore(
+  "an attribute that a failed checkpoint has set does not outlive its time",
+  async (opened) => {
+    const { store, files } = opened;
+    const most = limits.attributeChecksumsMax * 4096;
+    await writeBytes(store, object, 0, pattern(1, 100));
+    await writeBytes(store, objectId(8, 0), 0, pattern(2, 100));
+    let failures = 0;
+    files.failure = (operation, path) =>
+      operation === "attribute" && path.endsWith("8_00000000") && failures++ === 0
+        ? "EIO"
+        : undefined;
+    await checkpointUntil(opened, () => failures > 0);
+    assert.ok(attributeOf(dataPath(opened)), "that of the first object was set");
+    // More than an attribute takes, which must not count any more.
+    await writeBytes(store, object, 100, pattern(3, most));
+    await checkpointUntil(opened, () => existsSync(`${dataPath(opened)}.sum`));
+    // The journal forgets that write with the next one.
+    await writeBytes(store, objectId(9, 0), 0, pattern(4, 100));
+    const again = await opened.reopen();
+    assert.equal(attributeOf(dataPath(opened)), undefined);
+    assert.deepEqual(await readBytes(again, object, 100, most), pattern(3, most));
+  },
+);
+
+testStore("syncs again that an attribute is gone, when that has failed", async (opened) => {
+  const most = limits.attributeChecksumsMax * 4096;
+  await writeBytes(opened.store, object, 0, pattern(1, most));
+  const store = await opened.reopen();
+  // Nothing of it is in the journal, to be synced in its file.
+  await writeBytes(store, object, most, pattern(2, limits.directWriteBytesMin));
+  await store.sync([object]);
+  const { files } = opened;
+  let failures = 0;
+  files.failure = (operation, path) =>
+    operation === "sync" && path === dataPath(opened) && failures++ === 0 ? "EIO" : undefined;
+  await checkpointUntil(opened, () => existsSync(`${opened.directory}/sync_failure`));
+  assert.equal(attributeOf(dataPath(opened)), undefined);
+  opened.takeSynced();
+  const segments = () => Array.from(Deno.readDirSync(`${opened.directory}/journal/1-0`)).length;
+  // The next checkpoint ends with the deletion of what the failed one has left.
+  while (segments() > 1) {
+    await opened.clock.pass(limits.checkpointIntervalMs);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assert.ok(opened.takeSynced().includes("objects/000/0000000000000007_00000000"));
 });

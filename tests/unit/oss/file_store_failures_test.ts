@@ -1,9 +1,12 @@
 // The file store on a disk that fails: syncs, writes, deletions, and one that is full.
 
 import assert from "node:assert/strict";
+import { DamagedBlocks } from "../../../oss/damaged_blocks.ts";
+import { Scrubber } from "../../../oss/scrub.ts";
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
-import { pattern, readBytes, rejects, writeBytes } from "../../support/object_bytes.ts";
+import { pattern, readBytes, rejects, spaceOf, writeBytes } from "../../support/object_bytes.ts";
+import { RecordedLog } from "../../support/fake_mgs.ts";
 import { Opened, testStore } from "./opened_store.ts";
 
 const object = objectId(7, 0);
@@ -47,6 +50,46 @@ testStore("a failed sync of the journal fails every later change, not reads", as
   assert.deepEqual(await readBytes(store, object, 0, 50), pattern(1, 50));
 });
 
+// ── files that cannot be read ──────────────────────────────────────────────────────────────────
+
+for (
+  const [path, readAgain] of [
+    ["7_00000000", false],
+    ["7_00000000.sum", false],
+    ["7_00000000", true],
+  ] as const
+) {
+  const until = readAgain ? "until it can" : "for ever";
+  testStore(`does without an object of which ${path} cannot be read, ${until}`, async (opened) => {
+    const { files } = opened;
+    // More checksums than an attribute takes.
+    for (const id of [object, other]) await writeBytes(opened.store, id, 0, pattern(1, 50_000));
+    await opened.store.close();
+    files.failure = (operation, of) =>
+      operation === "open" && of.endsWith(path) ? "EIO" : undefined;
+    const store = opened.store = await opened.open();
+    await rejects("EIO", () => readBytes(store, object, 0, 10), [object]);
+    await rejects("EIO", () => writeBytes(store, object, 0, pattern(2, 10)), [object]);
+    assert.deepEqual(await readBytes(store, other, 0, 50_000), pattern(1, 50_000));
+    const listed = (await store.list(undefined, 10)).map(({ object }) => object);
+    assert.deepEqual(listed, [object, other]);
+    const scrubber = new Scrubber({
+      ...{ clock: opened.clock, objects: store, damaged: new DamagedBlocks() },
+    });
+    const { damaged } = await scrubber.scrub({ bytesMax: 1e9 });
+    assert.deepEqual(damaged.map((range) => range.object), [object]);
+    assert.deepEqual(spaceOf(store), { usedBytes: 50_000, objects: 2 });
+    if (readAgain) {
+      files.failure = () => undefined;
+      assert.deepEqual(await readBytes(store, object, 0, 50_000), pattern(1, 50_000));
+      assert.deepEqual(spaceOf(store), { usedBytes: 100_000, objects: 2 });
+    }
+    assert.equal(await store.destroy([7]), 2);
+    assert.deepEqual(await store.list(undefined, 10), []);
+    assert.deepEqual(spaceOf(store), { usedBytes: 0, objects: 0 });
+  });
+}
+
 for (
   const [operation, code, lengthBytes] of [
     ["write", "EIO", 50_000],
@@ -75,6 +118,25 @@ for (
     },
   );
 }
+
+const refusals = new RecordedLog();
+
+testStore("has one checkpoint fail where many files take no attribute", async (opened) => {
+  const { store, files, clock, objects } = opened;
+  const ids = Array.from({ length: 20 }, (_, index) => objectId(7, index));
+  for (const id of ids) await writeBytes(store, id, 0, pattern(1, 100));
+  files.failure = (operation, path) =>
+    operation === "attribute" && path.startsWith(objects) ? "ENOSPC" : undefined;
+  const last = `${objects}/000/0000000000000007_00000013.sum`;
+  for (let tries = 0; tries < 2000 && !files.seems(last); tries++) {
+    await clock.pass(limits.checkpointIntervalMs);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  const again = await opened.reopen();
+  for (const id of ids) assert.deepEqual(await readBytes(again, id, 0, 100), pattern(1, 100));
+  const failure = "error A checkpoint failed and will be tried again";
+  assert.deepEqual(refusals.lines.filter((line) => line === failure), [failure]);
+}, { log: refusals.logger });
 
 testStore("cuts off what a checkpoint that failed half-way has left in a file", async (opened) => {
   const { store, files, clock } = opened;

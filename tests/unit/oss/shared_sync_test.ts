@@ -71,6 +71,36 @@ Deno.test("SharedSync.request() fails for good after a failure", async () => {
   assert.equal(manual.runs.length, 1, "a later run could succeed although bytes are lost");
 });
 
+Deno.test("SharedSync.pause() keeps a run and what it waits for apart", async () => {
+  const manual = new ManualSync();
+  const sync = new SharedSync(manual.run);
+  const first = sync.request();
+  await turns();
+  const other = Promise.withResolvers<void>();
+  let isPaused = false;
+  const paused = sync.pause(other.promise).then(() => isPaused = true);
+  await turns();
+  assert.equal(isPaused, false, "a run is under way");
+  const second = sync.request();
+  await manual.end(0);
+  await Promise.all([first, paused]);
+  assert.equal(manual.runs.length, 1);
+  other.resolve();
+  await turns();
+  assert.equal(manual.runs.length, 2);
+  await manual.end(1);
+  await second;
+  // What fails meanwhile fails those who wait.
+  const failing = Promise.withResolvers<void>();
+  await sync.pause(failing.promise);
+  const third = assert.rejects(sync.request(), /gone/);
+  await turns();
+  sync.fail(new Error("gone"));
+  failing.resolve();
+  await third;
+  assert.equal(manual.runs.length, 2);
+});
+
 Deno.test("DurableDirectory.makeDurable() syncs a directory of which nothing is known", async () => {
   let syncs = 0;
   const directory = new DurableDirectory(() => Promise.resolve(void syncs++));
