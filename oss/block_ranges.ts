@@ -30,8 +30,3 @@ export function rangesOfBlocks(
   }
   return ranges;
 }
-
-/** How many blocks a range of whole blocks has; the last one of an object may be short. */
-export function blockCountOf(lengthBytes: number): number {
-  return Math.ceil(lengthBytes / blockBytes);
-}

@@ -36,7 +36,7 @@ export interface ObjectCopy {
 }
 
 /** What a copy may say of bytes that it cannot give: another copy has to. */
-export function isBadCopy(error: unknown): boolean {
+function isBadCopy(error: unknown): boolean {
   return isRustreError(error, "DATA_CORRUPT", "DATA_MISSING", "EIO");
 }
 
