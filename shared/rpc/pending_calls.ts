@@ -54,7 +54,11 @@ export class PendingCalls<Call extends HasRequestId> {
 
   /** Those that are there now; some may be gone when it is their turn. */
   *[Symbol.iterator](): Generator<Call> {
-    for (const call of this.#calls) if (call !== undefined) yield call;
+    // By number: an array's iterator makes garbage for each place, many times a second.
+    for (let place = 0; place < places; place++) {
+      const call = this.#calls[place];
+      if (call !== undefined) yield call;
+    }
   }
 }
 
