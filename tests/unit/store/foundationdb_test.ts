@@ -9,86 +9,13 @@ import { type ErrorCode, isRustreError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { systemEnvironment } from "../../../shared/platform.ts";
 import { FoundationDbStore, waitForDatabase } from "../../../shared/store/foundationdb.ts";
-import {
-  checkClusterFile,
-  type KeySelector,
-  type NativeDatabase,
-  type NativeRows,
-  type NativeTransaction,
-} from "../../../shared/store/foundationdb_client.ts";
+import { checkClusterFile } from "../../../shared/store/foundationdb_client.ts";
 import { commitError, readError } from "../../../shared/store/foundationdb_errors.ts";
 import { transact } from "../../../shared/store/transact.ts";
+import { FakeDatabase, NativeError } from "../../support/fake_foundationdb.ts";
 import { VirtualClock } from "../../support/virtual_clock.ts";
 
 const url = "fdb:/etc/foundationdb/fdb.cluster";
-
-/** As the library's. */
-class NativeError extends Error {
-  readonly code: number;
-
-  constructor(code: number, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
-/** Answers calls as `script` says, and writes down which there were. */
-class FakeDatabase implements NativeDatabase {
-  readonly calls: string[] = [];
-  created = 0;
-  script: {
-    get?: (key: string) => Promise<Buffer | undefined>;
-    getRange?: (begin: string, end: string, limit: number) => Promise<NativeRows>;
-    getReadVersion?: () => Promise<unknown>;
-    commit?: () => Promise<void>;
-  } = {};
-
-  rawCreateTransaction(): NativeTransaction {
-    const { calls } = this;
-    this.created++;
-    const native: NativeTransaction = {
-      snapshot: () => ({ ...native, get: (key) => native.get(Buffer.from(`snapshot ${key}`)) }),
-      get: (key) => {
-        calls.push(`get ${key}`);
-        return this.script.get?.(String(key)) ?? Promise.resolve(undefined);
-      },
-      getRangeNative: (begin: KeySelector, end: KeySelector, limit) => {
-        calls.push(`getRange ${begin.key} ${end.key} ${limit}`);
-        return this.script.getRange?.(String(begin.key), String(end.key), limit) ??
-          Promise.resolve({ results: [], more: false });
-      },
-      getReadVersion: () => {
-        calls.push("getReadVersion");
-        return this.script.getReadVersion?.() ?? Promise.resolve(1);
-      },
-      setOption: (option) => void calls.push(`option ${option}`),
-      set: (key, value) => calls.push(`set ${key} ${value}`),
-      clear: (key) => calls.push(`clear ${key}`),
-      clearRange: (begin, end) => calls.push(`clearRange ${begin} ${end}`),
-      atomicOpNative: (operation, key, operand) =>
-        calls.push(`atomic ${operation} ${key} ${operand.toString("hex")}`),
-      addReadConflictRange: (begin, end) => calls.push(`readConflict ${begin} ${end}`),
-      addWriteConflictRange: (begin, end) => calls.push(`writeConflict ${begin} ${end}`),
-      rawCommit: () => {
-        calls.push("commit");
-        return this.script.commit?.() ?? Promise.resolve();
-      },
-      rawReset: () => void calls.push("reset"),
-    };
-    return native;
-  }
-
-  close(): void {
-    this.calls.push("close");
-  }
-
-  /** The calls so far, without those that only free memory. */
-  taken(): string[] {
-    const taken = this.calls.filter((call) => call !== "reset");
-    this.calls.length = 0;
-    return taken;
-  }
-}
 
 function open(): { database: FakeDatabase; store: FoundationDbStore; clock: VirtualClock } {
   const database = new FakeDatabase();
