@@ -7,6 +7,8 @@ export class FaultyFiles implements Files {
   spaceBytes = Infinity;
   /** Paths of the syncs so far, files and directories, failed ones included. */
   readonly synced: string[] = [];
+  /** Removals that have ended, on other threads. */
+  removed = 0;
   opened = 0;
   reads = 0;
   /** Whether the disk's file system has attributes. */
@@ -51,10 +53,11 @@ export class FaultyFiles implements Files {
     return localFiles.lengthOf(path);
   }
 
-  // deno-lint-ignore require-await -- a failure must be a rejection
   async remove(path: string): Promise<boolean> {
     this.check("remove", path);
-    return localFiles.remove(path);
+    const wasThere = await localFiles.remove(path);
+    this.removed++;
+    return wasThere;
   }
 
   // deno-lint-ignore require-await -- a failure must be a rejection
