@@ -255,3 +255,24 @@ export class SomeChanges {
 }
 
 const appendedBytesMax = 400_000;
+
+/** Those that may run at once: not two changes of one object, nor a sync of what is being destroyed. */
+export function oneOfEach(changes: readonly Change[]): Change[] {
+  const destroyed = changes.flatMap((change) => change.kind === "destroy" ? [change.ino] : []);
+  const chosen: Change[] = [];
+  const used = new Set<number>();
+  for (const change of changes) {
+    const inodes = inodesOf(change);
+    if (change.kind === "sync") {
+      if (inodes.some((ino) => destroyed.includes(ino))) continue;
+    } else if (inodes.some((ino) => used.has(ino))) continue;
+    else for (const ino of inodes) used.add(ino);
+    chosen.push(change);
+  }
+  return chosen;
+}
+
+export function inodesOf(change: Change): number[] {
+  if (change.kind === "sync") return change.objects.map(inodeOf);
+  return [change.kind === "destroy" ? change.ino : inodeOf(change.object)];
+}

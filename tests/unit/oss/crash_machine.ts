@@ -16,12 +16,15 @@ import {
   type Content,
   inodeOf,
   InodesInUse,
+  inodesOf,
   isSame,
   ObjectHistories,
+  oneOfEach,
   SomeChanges,
 } from "../../support/object_history.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 import { SleepingClock } from "../../support/sleeping_clock.ts";
+import type { Action, Script } from "./crash_scripts.ts";
 
 const directory = "/ost";
 /** So small that checkpoints happen all the time; and so large that they do not. */
@@ -49,25 +52,6 @@ const rareOperations: readonly DiskOperation[] = [
 const slowOperations: readonly DiskOperation[] = ["read", "write", "sync", "syncDirectory", "list"];
 
 export type CrashKind = "kill" | "power loss";
-
-/**
- * A change, or time for a checkpoint, or some time, or a disk that is full, or is not, or that takes
- * only some attributes from now on, or that fails once.
- */
-export type Action =
-  | Change
-  | "checkpoint"
-  | "pause"
-  | "full"
-  | "not full"
-  | "some attributes"
-  | "a sync fails";
-
-/** Steps one after the other; what is in one of them happens at once, a list in it in order. */
-export interface Script {
-  readonly shards: number;
-  readonly steps: readonly (readonly (Action | readonly Action[])[])[];
-}
 
 /** A clock by which some writes take long, so that the next ones are not waited for in one step. */
 class SlowClock extends SleepingClock {
@@ -410,27 +394,6 @@ async function allOf(tasks: readonly Promise<void>[]): Promise<void> {
   for (const ended of await Promise.allSettled(tasks)) {
     if (ended.status === "rejected") throw ended.reason;
   }
-}
-
-/** Not two changes of one object, nor a sync of what is being destroyed. */
-function oneOfEach(changes: readonly Change[]): Change[] {
-  const destroyed = changes.flatMap((change) => change.kind === "destroy" ? [change.ino] : []);
-  const chosen: Change[] = [];
-  const used = new Set<number>();
-  for (const change of changes) {
-    const inodes = inodesOf(change);
-    if (change.kind === "sync") {
-      if (inodes.some((ino) => destroyed.includes(ino))) continue;
-    } else if (inodes.some((ino) => used.has(ino))) continue;
-    else for (const ino of inodes) used.add(ino);
-    chosen.push(change);
-  }
-  return chosen;
-}
-
-function inodesOf(change: Change): number[] {
-  if (change.kind === "sync") return change.objects.map(inodeOf);
-  return [change.kind === "destroy" ? change.ino : inodeOf(change.object)];
 }
 
 function inOrder(objects: readonly { object: string; lengthBytes: number }[]) {

@@ -4,7 +4,25 @@
 import { objectId } from "../../../shared/layout.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Change } from "../../support/object_history.ts";
-import type { Action, Script } from "./crash_machine.ts";
+
+/**
+ * A change, or time for a checkpoint, or some time, or a disk that is full, or is not, or that takes
+ * only some attributes from now on, or that fails once.
+ */
+export type Action =
+  | Change
+  | "checkpoint"
+  | "pause"
+  | "full"
+  | "not full"
+  | "some attributes"
+  | "a sync fails";
+
+/** Steps one after the other; what is in one of them happens at once, a list in it in order. */
+export interface Script {
+  readonly shards: number;
+  readonly steps: readonly (readonly (Action | readonly Action[])[])[];
+}
 
 const KiB = 1024;
 const object = objectId(7, 0);
