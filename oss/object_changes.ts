@@ -139,7 +139,7 @@ function writeToJournal(
   checksums: Uint32Array,
 ): void {
   const { object } = open;
-  const write = wholeBlocks(open, offsetBytes, bytes, checksums, targetIndex);
+  const write = widenedWrite(open, offsetBytes, bytes, checksums, targetIndex);
   const { offsetBytes: position, checksums: ofBlocks, fillerBytes } = write;
   const lengthBytes = Math.max(open.lengthBytes, offsetBytes + bytes.length);
   const fields = { object, position, lengthBytes, checksums: ofBlocks, fillerBytes };
@@ -162,7 +162,7 @@ interface BlockWrite {
  * What is to be written so that the blocks at the edges are right: one that is new is written whole,
  * one that exists keeps its other bytes, which have to be right for that.
  */
-function wholeBlocks(
+function widenedWrite(
   open: StoredObject,
   offsetBytes: number,
   bytes: Uint8Array,
